@@ -1,0 +1,91 @@
+//! The command line: from words to [`Invocation`], and from there to the values of each rank.
+//!
+//! Without a subcommand the program is the launcher that `mpirun` starts on every rank. A subcommand is
+//! recognised as the first word only, so that any application may follow flags or `--`, whatever its name. Flags end
+//! at the application's name.
+//!
+//! Reading is pure and the same on every rank of a job, so that every rank comes to the same error; what the host
+//! has to say comes in through [`HostDefaults`] and [`check`].
+
+pub mod check;
+mod flags;
+mod help;
+mod host;
+mod options;
+mod rank_list;
+#[cfg(test)]
+mod tests;
+mod usage;
+mod values;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use flags::{Command, CommandLine};
+pub use help::long_version;
+pub use host::{HostDefaults, search_domains};
+pub use options::{GRACE, GRACE_EMULATED, Options, RankOptions, Shared};
+pub use rank_list::{PerRank, RankList, RankListError};
+pub use usage::{USAGE_EXIT_CODE, Usage, report_usage, usage_text};
+pub use values::{Capture, JOB_NAME_MAX, MTU, NetKind, ValueError};
+
+/// What the program was called to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Invocation {
+    /// Be one rank of an MPI job.
+    Launch(Options),
+    /// Be all ranks.
+    Up {
+        /// How many.
+        ranks: u32,
+        /// What they do.
+        options: Options,
+    },
+}
+
+/// Why there is nothing to do.
+#[derive(Debug)]
+pub enum Stop {
+    /// Help or the version was asked for: to be shown, once for a job, with exit code 0.
+    Show(clap::Error),
+    /// The command line is wrong.
+    Usage(Usage),
+}
+
+impl From<Usage> for Stop {
+    fn from(usage: Usage) -> Self {
+        Self::Usage(usage)
+    }
+}
+
+/// Reads a command line, the program's own name first.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Stop> {
+    let mut words = words.into_iter();
+    let program = words.next().unwrap_or_else(|| "mvpnet".into());
+    let line = CommandLine::try_parse_from(std::iter::once(program).chain(words)).map_err(stop)?;
+    Ok(match line.command {
+        None => Invocation::Launch(Options::read(line.launch)?),
+        Some(Command::Up(up)) => {
+            let ranks = options::one("--ranks", &up.ranks, values::ranks)?;
+            let options = Options::read(up.launch)?;
+            Invocation::Up { ranks: ranks.ok_or(Usage::NoRanks)?, options }
+        }
+    })
+}
+
+fn stop(error: clap::Error) -> Stop {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Show(error),
+        _ => Stop::Usage(error.into()),
+    }
+}
+
+/// Prints help or the version if it is for this process to do so: see [`report_usage`].
+pub fn show(text: &clap::Error, me: Option<u32>) {
+    if me.is_none_or(|rank| rank == 0) {
+        // Nobody reads it: nothing to be done about that.
+        let _ = text.print();
+    }
+}

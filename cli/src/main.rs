@@ -1,0 +1,34 @@
+//! The `mvpnet` program: reads the command line, and hands over to what it was called to do.
+
+use std::process::ExitCode;
+
+use mvpnet_cli::args::{self, Invocation, Stop, USAGE_EXIT_CODE};
+use mvpnet_cli::run;
+use mvpnet_qemu_driver::supervise::run_hidden;
+use mvpnet_transports::launcher::launcher_env;
+
+fn main() -> ExitCode {
+    // The keeper of a guest, and what becomes qemu, are this program too; they want nothing of what follows.
+    if let Some(code) = run_hidden(std::env::args_os()) {
+        return code;
+    }
+    let me = launcher_env().map(|launcher| launcher.rank);
+    match args::parse(std::env::args_os()) {
+        Ok(invocation) => run(&invocation),
+        Err(Stop::Show(text)) => {
+            args::show(&text, me);
+            ExitCode::SUCCESS
+        }
+        Err(Stop::Usage(usage)) => {
+            args::report_usage(&usage, me);
+            ExitCode::from(USAGE_EXIT_CODE)
+        }
+    }
+}
+
+fn run(invocation: &Invocation) -> ExitCode {
+    match invocation {
+        Invocation::Launch(options) => run::mpi::run(options),
+        Invocation::Up { ranks, options } => run::up::run(*ranks, options),
+    }
+}

@@ -1,0 +1,138 @@
+//! `mpirun … mvpnet`: this process is one rank of an MPI job. MPI and the frame loop stay on the main thread
+//! (`MPI_THREAD_FUNNELED`), the control plane has a thread of its own.
+
+use std::process::ExitCode;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mvpnet_node::job::{RankEnd, RankSetup, Watch, listen, live};
+use mvpnet_qemu_driver::supervise::Leftover;
+use mvpnet_transports::launcher::launcher_env;
+use mvpnet_transports::mpi::{MpiConfig, MpiTransport, leftovers};
+use mvpnet_transports::Transport;
+use tokio::sync::mpsc;
+use tracing::Instrument;
+
+use super::rank::RankParts;
+use super::tell::Teller;
+use super::{FAILURE, complain, exit_code};
+use crate::args::{HostDefaults, Options, RankOptions, Usage, report_usage};
+use crate::logs;
+
+/// How long what is in flight between ranks may take to arrive at the end.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Runs this process's rank to the end of the job.
+pub fn run(options: &Options) -> ExitCode {
+    // Before MPI: whatever is wrong with the command line is wrong on every rank, and none has to be told.
+    let launcher = launcher_env();
+    if let Some(size) = launcher.and_then(|launcher| launcher.size)
+        && let Err(error) = options.for_rank(launcher.map_or(0, |launcher| launcher.rank), size, &HostDefaults::read())
+    {
+        return wrong_usage(&error, launcher.map(|launcher| launcher.rank));
+    }
+    let transport = match MpiTransport::init(MpiConfig::default()) {
+        Ok(transport) => transport,
+        Err(error) => {
+            if launcher.is_none_or(|launcher| launcher.rank == 0) {
+                complain(&error.to_string());
+            }
+            return exit_code(FAILURE);
+        }
+    };
+    let (me, world) = (transport.me(), transport.world());
+    let planned = match options.for_rank(me.index(), world.size(), &HostDefaults::read()) {
+        Ok(planned) => planned,
+        Err(error) => return close_with_usage(transport, &error),
+    };
+    let guard = match logs::start(&[planned.rank_log()], options.shared.stderr_level) {
+        Ok(guard) => guard,
+        Err(error) => return close_with_usage(transport, &Usage::from(error)),
+    };
+    let code = run_rank(transport, planned);
+    drop(guard);
+    code
+}
+
+fn wrong_usage(error: &Usage, me: Option<u32>) -> ExitCode {
+    report_usage(error, me);
+    exit_code(crate::args::USAGE_EXIT_CODE.into())
+}
+
+fn close_with_usage(transport: MpiTransport, error: &Usage) -> ExitCode {
+    let code = wrong_usage(error, Some(transport.me().index()));
+    // Ranks that have no such error notice that this one is gone.
+    let _ = transport.close(Duration::ZERO, crate::args::USAGE_EXIT_CODE.into());
+    code
+}
+
+fn run_rank(transport: MpiTransport, options: RankOptions) -> ExitCode {
+    let (me, world) = (transport.me(), transport.world());
+    let span = tracing::info_span!("rank", rank = me.index());
+    let _entered = span.clone().entered();
+    tracing::info!("rank {me} of {} with {}", world.size(), transport.library());
+    let prepared = RankParts::prepare(options.clone(), me, world, transport.name(), leftover_files());
+    let parts = match prepared {
+        Ok(parts) => parts,
+        Err(error) => {
+            complain(&format!("rank {me}: {error}"));
+            std::process::exit(FAILURE);
+        }
+    };
+    let (notices, heard) = mpsc::unbounded_channel();
+    let (wish, wishes) = mpsc::unbounded_channel();
+    let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
+    let (loop_part, setup) = parts.split(host, wishes, (me.index() == 0).then_some(notices));
+    let control = spawn_control(setup, wish, Teller::new(world, &options), heard, options.shared.exit_on_eof, span);
+    let end = loop_part.run(transport);
+    let rank_end = match control.map(JoinHandle::join) {
+        Ok(Ok(rank_end)) => rank_end,
+        _ => RankEnd { exit_code: FAILURE, broken: true },
+    };
+    if rank_end.broken || end.failure.is_some() {
+        // MPI cannot be finalised without the other ranks.
+        std::process::exit(rank_end.exit_code.max(FAILURE));
+    }
+    let report = end.transport.close(DRAIN, rank_end.exit_code);
+    tracing::debug!("{report:?}");
+    exit_code(rank_end.exit_code)
+}
+
+/// What this rank's MPI leaves in shared memory when it is killed.
+fn leftover_files() -> Vec<Leftover> {
+    leftovers().files.into_iter().map(Leftover::File).collect()
+}
+
+/// Starts the thread of the control plane.
+fn spawn_control(
+    mut setup: RankSetup,
+    wish: mpsc::UnboundedSender<mvpnet_node::job::EndWish>,
+    teller: Teller,
+    heard: mpsc::UnboundedReceiver<mvpnet_node::job::Notice>,
+    exit_on_eof: bool,
+    span: tracing::Span,
+) -> std::io::Result<JoinHandle<RankEnd>> {
+    std::thread::Builder::new().name("control".into()).spawn(move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                complain(&error.to_string());
+                std::process::exit(FAILURE);
+            }
+        };
+        runtime.block_on(async move {
+            let is_chief = setup.chief.is_some();
+            match listen(Watch { stdin: exit_on_eof && is_chief, parent: true }) {
+                Ok(wishes) => setup.wishes = wishes,
+                Err(error) => complain(&format!("signals cannot be handled: {error}")),
+            }
+            drop(wish);
+            let teller = tokio::spawn(teller.tell(heard));
+            let end = live(setup).instrument(span).await;
+            if is_chief {
+                let _ = teller.await;
+            }
+            end
+        })
+    })
+}

@@ -1,0 +1,162 @@
+//! From one rank's options to what its node is to do. Everything that can be found wrong before a guest is
+//! started is found here.
+
+use std::path::{Path, PathBuf};
+
+use mvpnet_node::job::{ApplicationPlan, Children, GuestPlan, Problem};
+use mvpnet_qemu_driver::accel::{Accel, KvmProbe};
+use mvpnet_qemu_driver::image::{self, ImageSpec, PlanContext};
+use mvpnet_qemu_driver::links::LinkKind;
+use mvpnet_qemu_driver::names::socket_path;
+use mvpnet_qemu_driver::readiness::ReadyTimes;
+use mvpnet_qemu_driver::spec::{DirectBoot, Seed};
+use mvpnet_qemu_driver::supervise::{KeeperSpec, Leftover, StopLadder};
+use mvpnet_switch::{Config, Rank, World};
+
+use crate::args::{NetKind, RankOptions, Usage, check};
+use crate::logs::file_in;
+
+/// A rank's parts, planned.
+pub struct RankPlan {
+    pub guest: GuestPlan,
+    /// Rank 0's only.
+    pub application: Option<ApplicationPlan>,
+}
+
+/// The switch that `options` ask for.
+pub fn switch_config(options: &RankOptions, me: Rank, world: World) -> Config {
+    let mut config = Config::new(me, world);
+    config.mtu = options.shared.mtu;
+    config.shutdown_by_arp = !options.shared.ignore_shutdown_address;
+    config.mac_policy = options.shared.mac_policy;
+    config
+}
+
+/// Plans rank `me`; `leftovers` are what else has to go with it.
+pub fn plan(options: &RankOptions, me: Rank, world: World, leftovers: Vec<Leftover>) -> Result<RankPlan, Problem> {
+    let path = std::env::var_os("PATH");
+    let path = path.as_deref();
+    let shared = &options.shared;
+    options.make_directories().map_err(usage)?;
+    if me.index() == 0 {
+        check::application(shared, path).map_err(usage)?;
+    }
+    let qemu = check::qemu(shared, path).map_err(usage)?;
+    let accel = Accel::choose(shared.accel, &KvmProbe::of_this_host()).map_err(|error| unable(error.to_string()))?;
+    let children = Children {
+        me,
+        world,
+        job: shared.job.clone(),
+        user: shared.user.clone(),
+        log_dir: shared.log_dir.clone(),
+    };
+    let guest = GuestPlan {
+        me,
+        world,
+        job: shared.job.clone(),
+        qemu,
+        wrapper: shared.wrapper.as_ref().and_then(|wrapper| check::find_program(wrapper, path).ok()),
+        accel,
+        cpu: options.cpu.clone(),
+        smp: options.smp.clone(),
+        memory_mib: options.memory_mib,
+        images: images(options, me)?,
+        seed: options.cloud_init.as_deref().map(seed).transpose()?,
+        direct_boot: direct_boot(options)?,
+        mtu: u16::try_from(shared.mtu).map_err(|_| wrong(format!("--mtu {} is more than a NIC has", shared.mtu)))?,
+        link: link_kind(shared.net),
+        socket_dir: shared.socket_dir.clone(),
+        dns_search: shared.domains.clone(),
+        tftp: shared.tftp_dir.clone(),
+        ready_when: options.ready.clone(),
+        ready_times: shared.ssh_timeout.map_or_else(|| ReadyTimes::default_for(accel), ReadyTimes::with_overall),
+        ladder: StopLadder {
+            powerdown_grace: shared.grace(accel),
+            ..StopLadder::default_for(accel)
+        },
+        keeper: KeeperSpec {
+            wrap_log: options.wrapper_log.then(|| log_file(options, "wrap")),
+            console_log: options.console_log.then(|| log_file(options, "con")),
+            ..KeeperSpec::default()
+        },
+        children: children.clone(),
+        leftovers,
+    };
+    check_sockets(&guest)?;
+    Ok(RankPlan { guest, application: application(options, me, children) })
+}
+
+fn application(options: &RankOptions, me: Rank, children: Children) -> Option<ApplicationPlan> {
+    let shared = &options.shared;
+    (me.index() == 0 && !shared.application.is_empty()).then(|| ApplicationPlan {
+        argv: shared.application.clone(),
+        children,
+        show_output: shared.app_output,
+        keeper: KeeperSpec::default(),
+    })
+}
+
+/// `KIND[.JOB].RANK.log` in the log directory.
+fn log_file(options: &RankOptions, kind: &str) -> PathBuf {
+    file_in(&options.shared.log_dir, kind, options.shared.job.as_deref(), options.rank, "log")
+}
+
+fn link_kind(net: NetKind) -> LinkKind {
+    match net {
+        NetKind::Stream => LinkKind::Stream,
+        NetKind::Dgram => LinkKind::Dgram,
+    }
+}
+
+fn images(options: &RankOptions, me: Rank) -> Result<Vec<image::ImagePlan>, Problem> {
+    let context =
+        PlanContext { run_dir: options.shared.run_dir.as_deref(), job: options.shared.job.as_deref(), rank: me };
+    let plan = |spec: &ImageSpec| {
+        let plan = image::plan(spec, context).map_err(|error| wrong(error.to_string()))?;
+        plan.check().map_err(|error| wrong(error.to_string()))?;
+        Ok(plan)
+    };
+    options.images.iter().map(plan).collect()
+}
+
+fn seed(path: &Path) -> Result<Seed, Problem> {
+    match path.metadata() {
+        Ok(found) if found.is_dir() => Ok(Seed::Directory(path.into())),
+        Ok(_) => Ok(Seed::Image(path.into())),
+        Err(error) => Err(wrong(format!("--cloud-init {}: {error}", path.display()))),
+    }
+}
+
+fn direct_boot(options: &RankOptions) -> Result<Option<DirectBoot>, Problem> {
+    let Some(kernel) = &options.kernel else { return Ok(None) };
+    readable("--kernel", kernel)?;
+    if let Some(initrd) = &options.initrd {
+        readable("--initrd", initrd)?;
+    }
+    let append = options.append.as_ref().map(Into::into);
+    Ok(Some(DirectBoot { kernel: kernel.clone(), initrd: options.initrd.clone(), append }))
+}
+
+fn readable(flag: &str, path: &Path) -> Result<(), Problem> {
+    std::fs::File::open(path).map(drop).map_err(|error| wrong(format!("{flag} {}: {error}", path.display())))
+}
+
+/// The longest socket name must fit before anything is started.
+fn check_sockets(guest: &GuestPlan) -> Result<(), Problem> {
+    let Some(dir) = &guest.socket_dir else { return Ok(()) };
+    socket_path(dir, "switch", guest.job.as_deref(), guest.me).map(drop).map_err(|error| wrong(error.to_string()))
+}
+
+fn usage(error: Usage) -> Problem {
+    wrong(error.to_string())
+}
+
+/// The command line is to blame.
+fn wrong(text: String) -> Problem {
+    Problem { text, usage: true }
+}
+
+/// The machine is to blame.
+fn unable(text: String) -> Problem {
+    Problem { text, usage: false }
+}

@@ -1,0 +1,130 @@
+//! One rank of a job, over whatever transport: its frame loop with the capture, and its control plane.
+
+use std::time::Duration;
+
+use mvpnet_node::capture::{self, Capture, Destination, Tap};
+use mvpnet_node::clock::Clock;
+use mvpnet_node::frame_loop::{Event, LoopEnd, LoopHandle, RankLoop, mailbox};
+use mvpnet_node::job::{Chief, EndWish, Notice, Problem, RankSetup};
+use mvpnet_qemu_driver::supervise::Leftover;
+use mvpnet_switch::{Rank, Switch, World};
+use mvpnet_transports::Transport;
+use tokio::sync::mpsc;
+
+use super::complain;
+use super::plan::{plan, switch_config};
+use crate::args::{self, RankOptions};
+
+/// How long a capture may take to be written out at the end.
+const CAPTURE_END: Duration = Duration::from_secs(5);
+
+/// A rank before its threads start.
+pub struct RankParts {
+    options: RankOptions,
+    me: Rank,
+    world: World,
+    tap: Option<Tap>,
+    capture: Option<Capture>,
+    mailbox: mvpnet_node::frame_loop::Mailbox,
+    handle: LoopHandle,
+    events: mpsc::UnboundedReceiver<Event>,
+    problem: Option<Problem>,
+    plan: Option<super::plan::RankPlan>,
+}
+
+/// What stays with the thread of the frame loop.
+pub struct LoopPart {
+    switch: Switch,
+    tap: Option<Tap>,
+    capture: Option<Capture>,
+    mailbox: mvpnet_node::frame_loop::Mailbox,
+    me: Rank,
+}
+
+impl RankParts {
+    /// Plans the rank; what is wrong is kept to be told to rank 0.
+    pub fn prepare(
+        options: RankOptions,
+        me: Rank,
+        world: World,
+        transport: &str,
+        leftovers: Vec<Leftover>,
+    ) -> std::io::Result<Self> {
+        let (handle, mailbox, events) = mailbox()?;
+        let (plan, mut problem) = match plan(&options, me, world, leftovers) {
+            Ok(plan) => (Some(plan), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let started = if plan.is_some() { start_capture(&options, me, world, transport) } else { Ok(None) };
+        let (tap, capture) = match started {
+            Ok(started) => started.unzip(),
+            Err(text) => {
+                problem = Some(Problem { text, usage: true });
+                (None, None)
+            }
+        };
+        Ok(Self { options, me, world, tap, capture, mailbox, handle, events, problem, plan })
+    }
+
+    /// Splits the rank into what its loop's thread and what its control plane needs.
+    pub fn split(
+        self,
+        host: String,
+        wishes: mpsc::UnboundedReceiver<EndWish>,
+        notices: Option<mpsc::UnboundedSender<Notice>>,
+    ) -> (LoopPart, RankSetup) {
+        let Self { options, me, world, tap, capture, mailbox, handle, events, problem, plan } = self;
+        let switch = Switch::new(switch_config(&options, me, world));
+        let (guest, application) = plan.map(|plan| (plan.guest, plan.application)).unzip();
+        let chief = notices.map(|notices| Chief { application: application.flatten(), notices });
+        let guest = if problem.is_some() { None } else { guest };
+        let setup = RankSetup { me, world, host, problem, guest, handle, events, wishes, chief };
+        (LoopPart { switch, tap, capture, mailbox, me }, setup)
+    }
+}
+
+impl LoopPart {
+    /// Runs the frame loop on this thread, until its control plane stops it; then completes the capture.
+    pub fn run<T: Transport>(self, transport: T) -> LoopEnd<T> {
+        let Self { switch, tap, capture, mailbox, me } = self;
+        let mut end = RankLoop::new(switch, transport, Clock::start(), mailbox, tap).run();
+        drop(end.tap.take());
+        if let Err(imbalance) = end.switch.counters().check() {
+            tracing::error!("the counters do not balance: {imbalance}");
+        }
+        if let Some(capture) = capture {
+            let report = capture.finish(CAPTURE_END);
+            if report.is_complete() {
+                tracing::info!("{report}");
+            } else {
+                complain(&format!("rank {me}: {report}"));
+            }
+        }
+        end
+    }
+}
+
+fn start_capture(
+    options: &RankOptions,
+    me: Rank,
+    world: World,
+    transport: &str,
+) -> Result<Option<(Tap, Capture)>, String> {
+    let job = options.shared.job.as_deref();
+    let destination = match &options.capture {
+        None => return Ok(None),
+        Some(args::Capture::Stdout) => Destination::Stdout,
+        Some(args::Capture::Path(path)) => {
+            Destination::new(path, job, me).map_err(|error| format!("--capture: {error}"))?
+        }
+    };
+    let options = capture::Options {
+        destination,
+        me,
+        world,
+        transport: transport.to_owned(),
+        job: job.map(str::to_owned),
+        pool: capture::Pool::default(),
+    };
+    capture::start(&options).map(Some).map_err(|error| format!("--capture: {error}"))
+}

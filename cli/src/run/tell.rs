@@ -1,0 +1,173 @@
+//! What the user is told while a job lives, on standard error, by the process of rank 0.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use mvpnet_node::job::{self, Failure, Notice, Problem};
+use mvpnet_switch::World;
+use tokio::sync::mpsc;
+use tokio::time::interval;
+
+use super::statistics;
+use crate::args::RankOptions;
+use crate::logs::file_in;
+use crate::progress::{Phase, Printer, Status};
+
+/// How often the elapsed time is brought up to date.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Guests whose ssh ports are listed when all are up.
+const LISTED: usize = 16;
+
+/// Tells the user of a job's progress and troubles.
+pub struct Teller {
+    printer: Printer<std::io::Stderr>,
+    status: Status,
+    ssh_ports: Vec<u16>,
+    begun: Instant,
+    shows_progress: bool,
+    has_application: bool,
+    user: Option<String>,
+    statistics: Option<PathBuf>,
+}
+
+impl Teller {
+    /// For a job of `world` ranks, with the options of rank 0.
+    #[allow(clippy::disallowed_methods, reason = "people want to know how long it takes in their time")]
+    pub fn new(world: World, options: &RankOptions) -> Self {
+        let shared = &options.shared;
+        let size = world.size() as usize;
+        Self {
+            printer: Printer::stderr(),
+            status: Status::new(size),
+            ssh_ports: vec![0; size],
+            begun: Instant::now(),
+            shows_progress: shared.progress,
+            has_application: !shared.application.is_empty(),
+            user: shared.user.clone(),
+            statistics: shared
+                .global_stats
+                .then(|| file_in(&shared.log_dir, "gstats", shared.job.as_deref(), 0, "log")),
+        }
+    }
+
+    /// Tells until nothing more can come.
+    pub async fn tell(mut self, mut notices: mpsc::UnboundedReceiver<Notice>) {
+        let mut tick = interval(TICK);
+        loop {
+            tokio::select! {
+                notice = notices.recv() => match notice {
+                    Some(notice) => self.take(notice),
+                    None => break,
+                },
+                _ = tick.tick() => self.update(),
+            }
+        }
+        self.printer.finish();
+    }
+
+    fn take(&mut self, notice: Notice) {
+        match notice {
+            Notice::Progress { rank, phase } => self.progress(rank as usize, &phase),
+            Notice::Problem { ranks, problem } => self.problem(&ranks, &problem),
+            Notice::Failure { rank, failure } => self.failure(rank as usize, &failure),
+            Notice::AllReady => self.all_ready(),
+            Notice::Stopping { reason } => {
+                self.shows_progress = false;
+                self.say(&format!("stopping: {reason}"));
+            }
+            Notice::Counters(counters) => self.counters(&counters),
+        }
+    }
+
+    fn progress(&mut self, rank: usize, phase: &job::Phase) {
+        if let (job::Phase::Ready { ssh_port }, Some(port)) = (phase, self.ssh_ports.get_mut(rank)) {
+            *port = *ssh_port;
+        }
+        if let Some(shown) = self.status.ranks.get_mut(rank) {
+            *shown = match phase {
+                job::Phase::Preparing => Phase::Preparing,
+                job::Phase::Copying { done, total } => Phase::CopyingImage { done: *done, total: *total },
+                job::Phase::Booting => Phase::Booting,
+                job::Phase::Ready { .. } => Phase::Ready,
+                // A guest that failed is off too, but that is not what people want to know of it.
+                job::Phase::Stopping | job::Phase::Off if *shown == Phase::Failed => Phase::Failed,
+                job::Phase::Stopping => *shown,
+                job::Phase::Off => Phase::Off,
+            };
+        }
+        self.update();
+    }
+
+    fn update(&mut self) {
+        if self.shows_progress {
+            self.status.elapsed = self.begun.elapsed();
+            self.printer.update(&self.status);
+        }
+    }
+
+    fn problem(&mut self, ranks: &[u32], problem: &Problem) {
+        let who = if ranks.len() == self.status.ranks.len() { String::new() } else { named(ranks) };
+        self.say(&format!("{who}{}", problem.text));
+    }
+
+    fn failure(&mut self, rank: usize, failure: &Failure) {
+        if let Some(shown) = self.status.ranks.get_mut(rank) {
+            *shown = Phase::Failed;
+        }
+        self.say(&format!("rank {rank}: {}", failure.why));
+        if failure.console.is_empty() {
+            return;
+        }
+        self.say(&format!("rank {rank}: the last lines of its console:"));
+        for line in &failure.console {
+            self.printer.message(&format!("    | {line}"));
+        }
+    }
+
+    fn all_ready(&mut self) {
+        self.update();
+        self.shows_progress = false;
+        self.printer.finish();
+        let guests = if self.status.ranks.len() == 1 { "guest is" } else { "guests are" };
+        let seconds = self.begun.elapsed().as_secs();
+        self.say(&format!("{} {guests} up after {seconds} s", self.status.ranks.len()));
+        if self.has_application {
+            return;
+        }
+        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        let ports: Vec<(usize, u16)> = self.ssh_ports.iter().copied().enumerate().take(LISTED).collect();
+        for (rank, port) in ports {
+            if port != 0 {
+                self.say(&format!("n{rank:04}: ssh -p {port} {user}127.0.0.1"));
+            }
+        }
+        self.say("there is no application to wait for: the guests stay up until the job is stopped (Ctrl-C)");
+    }
+
+    fn counters(&mut self, counters: &[job::CounterList]) {
+        let Some(path) = &self.statistics else { return };
+        let text = statistics::render(counters);
+        match std::fs::write(path, text) {
+            Ok(()) => {
+                let text = format!("counters of all ranks are in {}", path.display());
+                self.say(&text);
+            }
+            Err(error) => {
+                let text = format!("cannot write {}: {error}", path.display());
+                self.say(&text);
+            }
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.printer.message(&format!("mvpnet: {text}"));
+    }
+}
+
+/// `rank 3: ` or `ranks 1, 4, 5: `.
+fn named(ranks: &[u32]) -> String {
+    let list: Vec<String> = ranks.iter().map(u32::to_string).collect();
+    let noun = if list.len() == 1 { "rank" } else { "ranks" };
+    format!("{noun} {}: ", list.join(", "))
+}

@@ -1,0 +1,104 @@
+//! Batches from other ranks on their way in: each record decided, the guest's share handed over as runs of
+//! the very buffer that the batch arrived in.
+
+use mvpnet_switch::{Delivery, DropReason, Ingress, Instant, PortId, Rank, Verdict};
+use mvpnet_transports::{Batch, Record, RecordKind, Transport, TransportError, records};
+
+use super::core::verdict_drop;
+use super::guest_port::{Admission, Share};
+use super::{Event, RankLoop, Work};
+use crate::capture::{Direction, Port};
+
+/// Batches taken in one turn, so that a flood from peers does not starve the guest.
+const BATCHES_PER_TURN: usize = 16;
+
+impl<T: Transport> RankLoop<T> {
+    /// Takes what peers sent, as far as the guest has room for it.
+    pub(super) fn from_peers(&mut self, now: Instant) -> Result<Work, TransportError> {
+        let mut work = Work::Nothing;
+        for _ in 0..BATCHES_PER_TURN {
+            let admission = self.guest.as_mut().map_or(Admission::Absent, |guest| guest.admission(now));
+            if admission == Admission::Wait {
+                break;
+            }
+            let Some(batch) = self.core.transport.receive()? else { break };
+            work = Work::Done;
+            self.take_batch(now, batch, admission);
+        }
+        Ok(work)
+    }
+
+    fn take_batch(&mut self, now: Instant, batch: Batch, admission: Admission) {
+        let mut share = self.guest.as_mut().map(|guest| guest.empty_share()).unwrap_or_default();
+        let from = batch.from();
+        for record in records(batch.bytes()) {
+            match record {
+                Ok(record) => self.take_peer_record(now, &batch, record, admission, &mut share),
+                Err(_) => {
+                    // Where the next record begins is unknown: the rest of the batch is lost.
+                    self.core.switch.refuse(unicast(from), DropReason::BadRecord, 0);
+                    break;
+                }
+            }
+        }
+        match &mut self.guest {
+            Some(guest) if !share.is_empty() => guest.push_batch(now, batch, share),
+            _ => self.core.transport.recycle(batch),
+        }
+    }
+
+    fn take_peer_record(
+        &mut self,
+        now: Instant,
+        batch: &Batch,
+        record: Record,
+        admission: Admission,
+        share: &mut Share,
+    ) {
+        let frame = &batch.bytes()[record.frame.clone()];
+        let ingress = match record.kind {
+            RecordKind::Unicast => unicast(batch.from()),
+            RecordKind::Flood => match record.root.map(|root| self.core.transport.world().rank(root)) {
+                Some(Ok(origin)) => Ingress::Peer { origin, delivery: Delivery::Flood },
+                _ => return self.core.switch.refuse(unicast(batch.from()), DropReason::BadRecord, frame.len()),
+            },
+            RecordKind::Control => {
+                let message = Event::Message { from: batch.from(), payload: frame.to_vec() };
+                return self.mailbox.tell(message);
+            }
+        };
+        let verdict = self.core.switch.decide(now, ingress, frame, frame.len());
+        self.core.capture(now, Port::Transport, Direction::Inbound, frame, verdict_drop(&verdict));
+        let for_guest = match verdict {
+            Verdict::Forward(PortId::Guest) => true,
+            Verdict::Flood(flood) => {
+                self.core.flood_to_children(now, flood, frame);
+                flood.to_guest
+            }
+            // A peer's frame goes to other peers only down the tree, and peers are not answered.
+            Verdict::Forward(PortId::Peer(_)) | Verdict::Reply(_) | Verdict::Control(_) | Verdict::Drop(_) => false,
+        };
+        if !for_guest {
+            return;
+        }
+        match admission {
+            Admission::Room => {
+                share.add(&record);
+                self.core.capture(now, Port::Guest, Direction::Outbound, frame, None);
+            }
+            Admission::Absent => self.core.account(now, PortId::Guest, frame, Some(self.absence())),
+            Admission::Slow | Admission::Wait => {
+                self.core.account(now, PortId::Guest, frame, Some(DropReason::QueueFull));
+            }
+        }
+    }
+
+    /// Why there is no guest: before its time, or after it.
+    fn absence(&self) -> DropReason {
+        if self.had_guest { DropReason::GuestGone } else { DropReason::NotUp }
+    }
+}
+
+fn unicast(origin: Rank) -> Ingress {
+    Ingress::Peer { origin, delivery: Delivery::Unicast }
+}

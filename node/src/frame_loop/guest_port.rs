@@ -1,0 +1,265 @@
+//! The guest's port: its link, and the bounded queue of what it has not taken yet.
+//!
+//! What waits is whole batches, each with the guest's share of it as runs of records; they go back to the
+//! transport when the guest has taken them, which is also what credits their sender.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::ops::Range;
+
+use mvpnet_qemu_driver::links::{GuestLink, PREFIX_LEN};
+use mvpnet_switch::{DropReason, Instant, PortId, Tally};
+use mvpnet_transports::{Batch, Record, RecordKind, Transport};
+use nix::errno::Errno;
+
+use super::core::Core;
+use super::mailbox::GuestEnd;
+use super::patience::PATIENCE;
+
+/// Octets that may wait for the guest, beyond which nothing is taken from peers: at 1 Gbit/s two
+/// milliseconds' worth.
+const QUEUE_OCTETS: usize = 256 * 1024;
+
+/// Batches that may wait, however little is in each: it bounds the buffers held.
+const QUEUE_ITEMS: usize = 64;
+
+/// Slices offered to the link at once.
+const SLICES: usize = 64;
+
+/// Whether the guest's queue takes another batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// There is room.
+    Room,
+    /// There is none, but the guest is draining it: leave the batch with the transport.
+    Wait,
+    /// There is none and the guest is slow: take the batch and drop its frames.
+    Slow,
+    /// There is no guest, or it is not connected yet.
+    Absent,
+}
+
+/// The guest's share of a batch: runs of records, ready to be written as they stand.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    runs: Vec<Range<usize>>,
+    /// Frames in front of which the prefix must be written: a flood's root stands there.
+    unprefixed: Vec<Range<usize>>,
+    frames: u64,
+    octets: usize,
+    /// Frames that the link could not carry; they are in the books already.
+    unsendable: Tally,
+}
+
+#[derive(Debug)]
+enum Payload {
+    Batch(Batch),
+    Reply(Vec<u8>),
+}
+
+#[derive(Debug)]
+struct Queued {
+    payload: Payload,
+    share: Share,
+    since: Instant,
+}
+
+/// The guest's link with its queue.
+pub(super) struct GuestPort {
+    pub(super) link: GuestLink,
+    queue: VecDeque<Queued>,
+    /// Octets of all shares in the queue that are not written yet.
+    waiting: usize,
+    /// Octets of the first share that are written.
+    written: usize,
+    connected: bool,
+    spare_shares: Vec<Share>,
+    spare_replies: Vec<Vec<u8>>,
+}
+
+impl GuestPort {
+    pub(super) fn new(end: GuestEnd) -> Result<Self, Errno> {
+        Ok(Self {
+            link: GuestLink::new(end.kind, end.socket, end.guest_path.as_deref())?,
+            queue: VecDeque::with_capacity(QUEUE_ITEMS * 2),
+            waiting: 0,
+            written: 0,
+            connected: false,
+            spare_shares: Vec::new(),
+            spare_replies: Vec::new(),
+        })
+    }
+
+    /// Whether anything waits for the guest.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    pub(super) fn admission(&mut self, now: Instant) -> Admission {
+        if !self.connected {
+            self.connected = self.link.has_peer();
+            if !self.connected {
+                return Admission::Absent;
+            }
+        }
+        if self.waiting < QUEUE_OCTETS && self.queue.len() < QUEUE_ITEMS {
+            return Admission::Room;
+        }
+        let oldest = self.queue.front().map_or(now, |first| first.since);
+        if now.saturating_since(oldest) < PATIENCE { Admission::Wait } else { Admission::Slow }
+    }
+
+    /// A share to fill for the next batch.
+    pub(super) fn empty_share(&mut self) -> Share {
+        self.spare_shares.pop().unwrap_or_default()
+    }
+
+    /// Queues the guest's share of `batch`.
+    pub(super) fn push_batch(&mut self, now: Instant, mut batch: Batch, mut share: Share) {
+        for frame in share.unprefixed.drain(..) {
+            let length = u32::try_from(frame.len()).expect("a record's length has 24 bits");
+            batch.bytes_mut()[frame.start - PREFIX_LEN..frame.start].copy_from_slice(&length.to_be_bytes());
+        }
+        self.push(Queued { payload: Payload::Batch(batch), share, since: now });
+    }
+
+    /// Queues the switch's answer to the guest, or drops it when there is no room.
+    pub(super) fn push_reply<T: Transport>(&mut self, core: &mut Core<T>, now: Instant) {
+        let full = self.waiting >= QUEUE_OCTETS || self.queue.len() >= QUEUE_ITEMS;
+        let dropped = full.then_some(DropReason::QueueFull);
+        let frame_len = core.switch.reply().len();
+        core.capture_reply(now, dropped);
+        if full {
+            core.switch.egress_drop(PortId::Guest, DropReason::QueueFull, frame_len);
+            return;
+        }
+        let mut bytes = self.spare_replies.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.extend_from_slice(&u32::try_from(frame_len).expect("a reply is a short frame").to_be_bytes());
+        bytes.extend_from_slice(core.switch.reply());
+        let mut share = self.empty_share();
+        share.runs.push(0..bytes.len());
+        share.octets = bytes.len();
+        share.frames = 1;
+        self.push(Queued { payload: Payload::Reply(bytes), share, since: now });
+    }
+
+    fn push(&mut self, queued: Queued) {
+        self.waiting += queued.share.octets;
+        self.queue.push_back(queued);
+    }
+
+    /// Offers what waits to the guest, with one system call; returns the octets it took.
+    ///
+    /// # Errors
+    /// The link is over.
+    pub(super) fn write<T: Transport>(&mut self, core: &mut Core<T>) -> Result<usize, Errno> {
+        let mut slices: [IoSlice<'_>; SLICES] = std::array::from_fn(|_| IoSlice::new(&[]));
+        let mut count = 0;
+        let mut skip = self.written;
+        let runs = self.queue.iter().flat_map(|queued| {
+            let bytes = queued.bytes();
+            queued.share.runs.iter().map(move |run| &bytes[run.clone()])
+        });
+        for run in runs {
+            if skip >= run.len() {
+                skip -= run.len();
+                continue;
+            }
+            slices[count] = IoSlice::new(&run[skip..]);
+            skip = 0;
+            count += 1;
+            if count == SLICES {
+                break;
+            }
+        }
+        let wrote = self.link.write(&slices[..count])?;
+        if wrote.unsendable_frames > 0
+            && let Some(first) = self.queue.front_mut()
+        {
+            let lost = Tally { frames: wrote.unsendable_frames, bytes: (wrote.octets - PREFIX_LEN) as u64 };
+            first.share.unsendable.frames += lost.frames;
+            first.share.unsendable.bytes += lost.bytes;
+            core.switch.egress_drop_all(PortId::Guest, DropReason::TooLong, lost);
+        }
+        self.advance(core, wrote.octets);
+        Ok(wrote.octets)
+    }
+
+    fn advance<T: Transport>(&mut self, core: &mut Core<T>, octets: usize) {
+        self.waiting -= octets;
+        self.written += octets;
+        while let Some(first) = self.queue.front()
+            && self.written >= first.share.octets
+        {
+            self.written -= first.share.octets;
+            core.switch.sent_all(PortId::Guest, first.share.tally());
+            if let Some(done) = self.queue.pop_front() {
+                self.reuse(core, done);
+            }
+        }
+    }
+
+    fn reuse<T: Transport>(&mut self, core: &mut Core<T>, mut done: Queued) {
+        match done.payload {
+            Payload::Batch(batch) => core.transport.recycle(batch),
+            Payload::Reply(bytes) => self.spare_replies.push(bytes),
+        }
+        done.share.clear();
+        self.spare_shares.push(done.share);
+    }
+
+    /// Drops and counts everything that waits.
+    pub(super) fn discard<T: Transport>(&mut self, core: &mut Core<T>) {
+        while let Some(queued) = self.queue.pop_front() {
+            core.switch.egress_drop_all(PortId::Guest, DropReason::GuestGone, queued.share.tally());
+            self.reuse(core, queued);
+        }
+        self.waiting = 0;
+        self.written = 0;
+    }
+}
+
+impl Queued {
+    fn bytes(&self) -> &[u8] {
+        match &self.payload {
+            Payload::Batch(batch) => batch.bytes(),
+            Payload::Reply(bytes) => bytes,
+        }
+    }
+}
+
+impl Share {
+    /// Adds a record's frame; records must be added in the order in which they stand in the batch.
+    #[inline]
+    pub(super) fn add(&mut self, record: &Record) {
+        let start = record.frame.start - PREFIX_LEN;
+        match self.runs.last_mut() {
+            Some(last) if last.end == start => last.end = record.frame.end,
+            _ => self.runs.push(start..record.frame.end),
+        }
+        if record.kind == RecordKind::Flood {
+            self.unprefixed.push(record.frame.clone());
+        }
+        self.frames += 1;
+        self.octets += record.frame.end - start;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames == 0
+    }
+
+    /// The frames that were not entered into the books before.
+    fn tally(&self) -> Tally {
+        let bytes = self.octets as u64 - PREFIX_LEN as u64 * self.frames;
+        Tally { frames: self.frames - self.unsendable.frames, bytes: bytes - self.unsendable.bytes }
+    }
+
+    fn clear(&mut self) {
+        self.runs.clear();
+        self.unprefixed.clear();
+        self.frames = 0;
+        self.octets = 0;
+        self.unsendable = Tally::default();
+    }
+}

@@ -1,0 +1,255 @@
+//! From a plan to a running qemu: the steps before the guest's first instruction, and their undoing.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mvpnet_qemu_driver::argv;
+use mvpnet_qemu_driver::image::{CopyHold, ImageError, ImagePlan, Progress};
+use mvpnet_qemu_driver::links::{EndsError, LinkKind, bind_dgram, listen_stream, pair};
+use mvpnet_qemu_driver::names::{SocketPathError, socket_path};
+use mvpnet_qemu_driver::ports::{PortError, PortReservation, reserve, step};
+use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, StreamEnd, UserNet};
+use mvpnet_qemu_driver::supervise::{Guest, GuestFds, Keeper, Launch, Leftover, SuperviseError};
+use mvpnet_qemu_driver::VmSpec;
+
+use super::guest::GuestPlan;
+use super::messages::Phase;
+use crate::frame_loop::{Command, GuestEnd, LoopHandle};
+
+/// How long qemu may take to connect to its link's path.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// Why a guest was not started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BootError {
+    #[error("{0}")]
+    Image(#[from] ImageError),
+    #[error("{0}")]
+    Port(#[from] PortError),
+    #[error("{0}")]
+    SocketPath(#[from] SocketPathError),
+    #[error("{0}")]
+    Link(#[from] EndsError),
+    #[error("{0}")]
+    Supervise(#[from] SuperviseError),
+    #[error("{what}: {error}")]
+    Io { what: String, error: std::io::Error },
+    #[error("qemu did not connect to {} within {} s", path.display(), CONNECT.as_secs())]
+    NotConnected { path: PathBuf },
+    #[error("the job ended first")]
+    Stopped,
+}
+
+/// What has been begun. Given to the keeper or held here, so that it can be undone at any point.
+#[derive(Default)]
+pub(super) struct Boot {
+    keeper: Option<Keeper>,
+    holds: Vec<CopyHold>,
+    port: Option<PortReservation>,
+    cancel_copy: Arc<AtomicBool>,
+}
+
+/// The two ends of the guest's link, before qemu has its own.
+struct Link {
+    net: ClusterNet,
+    ours: Ours,
+}
+
+enum Ours {
+    Socket { socket: OwnedFd, guest_path: Option<PathBuf> },
+    Listener { listener: std::os::unix::net::UnixListener, path: PathBuf },
+}
+
+impl Boot {
+    /// Starts the guest of `plan` and attaches it to the loop behind `handle`; `tell` hears of progress.
+    pub(super) async fn start(
+        &mut self,
+        plan: &GuestPlan,
+        handle: &LoopHandle,
+        fullest_host_ranks: u32,
+        tell: impl Fn(Phase) + Clone + Send + 'static,
+    ) -> Result<Guest, BootError> {
+        tell(Phase::Preparing);
+        let keeper = self.keeper.insert(Keeper::spawn(plan.keeper.clone()).await?);
+        keeper.guard(plan.leftovers.clone()).await?;
+        for image in &plan.images {
+            keeper.guard(image.leftovers()).await?;
+            let hold = copy(image.clone(), Arc::clone(&self.cancel_copy), tell.clone()).await?;
+            self.holds.extend(hold);
+        }
+        let port = reserve(plan.me, step(fullest_host_ranks))?;
+        let ssh_port = self.port.insert(port).port();
+        let mut fds = GuestFds::new();
+        let Link { net, ours } = make_link(plan, keeper, &mut fds).await?;
+        let qmp = fds.add_qmp().map_err(|error| BootError::Io { what: "no socket for the monitor".into(), error })?;
+        let spec = describe(plan, net, ssh_port, qmp);
+        if let Ours::Socket { socket, guest_path } = ours {
+            handle.send(Command::Attach(GuestEnd { kind: plan.link, socket, guest_path }));
+            return Ok(self.launch(plan, &spec, fds).await?);
+        }
+        let guest = self.launch(plan, &spec, fds).await?;
+        if let Ours::Listener { listener, path } = ours {
+            match accept(listener, path, &guest).await {
+                Ok(socket) => {
+                    handle.send(Command::Attach(GuestEnd { kind: plan.link, socket, guest_path: None }));
+                }
+                Err(error) => {
+                    // qemu's own complaint says more than its absence.
+                    let said = guest.stderr().last_lines(5).join("; ");
+                    drop(guest.finish(self.take_holds()).await);
+                    return Err(if said.is_empty() { error } else { refused(said) });
+                }
+            }
+        }
+        Ok(guest)
+    }
+
+    async fn launch(&mut self, plan: &GuestPlan, spec: &VmSpec, fds: GuestFds) -> Result<Guest, SuperviseError> {
+        let argv = argv(spec);
+        tracing::debug!("starting {argv:?}");
+        let keeper = self.keeper.take().expect("the keeper was started before");
+        keeper.launch(Launch { argv, env: plan.children.env(self.ssh_port()), fds }).await
+    }
+
+    /// The port on this host that leads to the guest's sshd.
+    pub(super) fn ssh_port(&self) -> u16 {
+        self.port.as_ref().map_or(0, PortReservation::port)
+    }
+
+    /// The uses of shared copies, to be given up before the keeper tidies up.
+    pub(super) fn take_holds(&mut self) -> Vec<CopyHold> {
+        std::mem::take(&mut self.holds)
+    }
+
+    /// Undoes what was begun; says what could not be removed.
+    pub(super) async fn undo(&mut self) -> Vec<String> {
+        self.cancel_copy.store(true, Ordering::Relaxed);
+        let holds = self.take_holds();
+        match self.keeper.take() {
+            Some(keeper) => keeper.finish(holds).await,
+            None => Vec::new(),
+        }
+    }
+}
+
+fn refused(said: String) -> BootError {
+    BootError::Io { what: "qemu did not start".into(), error: std::io::Error::other(said) }
+}
+
+/// Copies one image on a thread that may block.
+async fn copy(
+    image: ImagePlan,
+    cancel: Arc<AtomicBool>,
+    tell: impl Fn(Phase) + Send + 'static,
+) -> Result<Option<CopyHold>, BootError> {
+    let copying = tokio::task::spawn_blocking(move || {
+        image.carry_out(&cancel, &mut |progress| {
+            if let Progress::Copying { done, total } = progress {
+                tell(Phase::Copying { done, total });
+            }
+        })
+    });
+    match copying.await {
+        Ok(result) => Ok(result?),
+        Err(panic) => Err(BootError::Io { what: "copying an image".into(), error: panic.into() }),
+    }
+}
+
+async fn make_link(plan: &GuestPlan, keeper: &Keeper, fds: &mut GuestFds) -> Result<Link, BootError> {
+    let Some(dir) = &plan.socket_dir else {
+        let (ours, theirs) = pair(plan.link)?;
+        let theirs = fds.add(theirs);
+        let net = match plan.link {
+            LinkKind::Stream => ClusterNet::Stream(StreamEnd::Inherited(theirs)),
+            LinkKind::Dgram => ClusterNet::Dgram(DgramEnd::Inherited(theirs)),
+        };
+        return Ok(Link { net, ours: Ours::Socket { socket: ours, guest_path: None } });
+    };
+    let path = |kind| socket_path(dir, kind, plan.job.as_deref(), plan.me);
+    match plan.link {
+        LinkKind::Stream => {
+            let switch = path("stream")?;
+            guard_fresh(keeper, &switch).await?;
+            let ours = Ours::Listener { listener: listen_stream(&switch)?, path: switch.clone() };
+            Ok(Link { net: ClusterNet::Stream(StreamEnd::Path(switch)), ours })
+        }
+        LinkKind::Dgram => {
+            let (switch, guest) = (path("switch")?, path("guest")?);
+            guard_fresh(keeper, &switch).await?;
+            guard_fresh(keeper, &guest).await?;
+            let ours = Ours::Socket { socket: bind_dgram(&switch)?, guest_path: Some(guest.clone()) };
+            Ok(Link { net: ClusterNet::Dgram(DgramEnd::Paths { guest, switch }), ours })
+        }
+    }
+}
+
+/// Has a socket removed at the end. One that stands there with nobody behind it, from a job that was on a
+/// machine which lost its power, goes now.
+async fn guard_fresh(keeper: &Keeper, socket: &Path) -> Result<(), BootError> {
+    if is_stale(socket) {
+        let _ = std::fs::remove_file(socket);
+    }
+    if socket.exists() {
+        let error = std::io::ErrorKind::AddrInUse.into();
+        let what = format!("{} belongs to another job; give this one a name with --job", socket.display());
+        return Err(BootError::Io { what, error });
+    }
+    Ok(keeper.guard(vec![Leftover::File(socket.to_owned())]).await?)
+}
+
+fn is_stale(socket: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
+    let is_socket = std::fs::symlink_metadata(socket).is_ok_and(|found| found.file_type().is_socket());
+    let answers = UnixStream::connect(socket).is_ok()
+        || UnixDatagram::unbound().is_ok_and(|probe| probe.connect(socket).is_ok());
+    is_socket && !answers
+}
+
+/// Waits for qemu's connection, unless qemu ends first.
+async fn accept(
+    listener: std::os::unix::net::UnixListener,
+    path: PathBuf,
+    guest: &Guest,
+) -> Result<OwnedFd, BootError> {
+    let io = |error| BootError::Io { what: format!("waiting for qemu on {}", path.display()), error };
+    listener.set_nonblocking(true).map_err(io)?;
+    let listener = tokio::net::UnixListener::from_std(listener).map_err(io)?;
+    tokio::select! {
+        accepted = tokio::time::timeout(CONNECT, listener.accept()) => match accepted {
+            Ok(Ok((stream, _))) => Ok(OwnedFd::from(stream.into_std().map_err(io)?)),
+            Ok(Err(error)) => Err(io(error)),
+            Err(_) => Err(BootError::NotConnected { path: path.clone() }),
+        },
+        end = guest.ended() => Err(refused(end.to_string())),
+    }
+}
+
+fn describe(plan: &GuestPlan, cluster: ClusterNet, ssh_port: u16, qmp: mvpnet_qemu_driver::spec::GuestFd) -> VmSpec {
+    VmSpec {
+        rank: plan.me,
+        world: plan.world,
+        job: plan.job.clone(),
+        qemu: plan.qemu.clone(),
+        wrapper: plan.wrapper.clone(),
+        accel: plan.accel,
+        cpu: plan.cpu.clone(),
+        smp: plan.smp.clone(),
+        memory_mib: plan.memory_mib,
+        disks: plan.images.iter().map(|image| image.drive.clone()).collect(),
+        seed: plan.seed.clone(),
+        direct_boot: plan.direct_boot.clone(),
+        mtu: plan.mtu,
+        cluster,
+        user_net: UserNet {
+            ssh_port: Some(ssh_port),
+            dns_search: plan.dns_search.clone(),
+            tftp: plan.tftp.clone(),
+        },
+        qmp: Some(qmp),
+    }
+}
+

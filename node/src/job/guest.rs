@@ -1,0 +1,278 @@
+//! The life of one rank's guest: images copied, port reserved, qemu started under its keeper, readiness
+//! waited for, power-down, and nothing left behind.
+
+use std::path::PathBuf;
+
+use mvpnet_qemu_driver::accel::Accel;
+use mvpnet_qemu_driver::image::ImagePlan;
+use mvpnet_qemu_driver::links::LinkKind;
+use mvpnet_qemu_driver::readiness::{ReadyTimes, ReadyWhen};
+use mvpnet_qemu_driver::spec::{DirectBoot, Seed};
+use mvpnet_qemu_driver::supervise::{Guest, KeeperSpec, Leftover, StopLadder};
+use mvpnet_qemu_driver::Console;
+use mvpnet_switch::{Rank, World};
+use tokio::sync::mpsc;
+use tracing::Instrument;
+
+use super::boot::{Boot, BootError};
+use super::children::Children;
+use super::messages::{Failure, Phase};
+use crate::frame_loop::{Command, LoopHandle};
+
+/// Lines of the console that a failure shows.
+const CONSOLE_LINES: usize = 20;
+
+/// Everything that decides how a guest is run.
+#[derive(Clone, Debug)]
+pub struct GuestPlan {
+    /// The rank.
+    pub me: Rank,
+    /// Its world.
+    pub world: World,
+    /// The job's name.
+    pub job: Option<String>,
+    /// The qemu command.
+    pub qemu: PathBuf,
+    /// A program to start qemu under.
+    pub wrapper: Option<PathBuf>,
+    /// What executes the guest's instructions.
+    pub accel: Accel,
+    /// The CPU type, if one was chosen.
+    pub cpu: Option<String>,
+    /// qemu's `-smp` value.
+    pub smp: String,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// The disks.
+    pub images: Vec<ImagePlan>,
+    /// The guest's configuration.
+    pub seed: Option<Seed>,
+    /// A kernel to boot directly.
+    pub direct_boot: Option<DirectBoot>,
+    /// IP MTU of the guest network.
+    pub mtu: u16,
+    /// How frames are framed on the guest's link.
+    pub link: LinkKind,
+    /// Where the link's sockets go; without one the guest inherits its end.
+    pub socket_dir: Option<PathBuf>,
+    /// DNS search domains.
+    pub dns_search: Vec<String>,
+    /// Directory that the guest can fetch from by TFTP.
+    pub tftp: Option<PathBuf>,
+    /// What makes the guest count as booted.
+    pub ready_when: ReadyWhen,
+    /// How long that may take.
+    pub ready_times: ReadyTimes,
+    /// How the guest is stopped.
+    pub ladder: StopLadder,
+    /// Where the console and the supervision are logged.
+    pub keeper: KeeperSpec,
+    /// What qemu is told in its environment.
+    pub children: Children,
+    /// What else has to go when the rank ends, such as the shared memory of the transport.
+    pub leftovers: Vec<Leftover>,
+}
+
+/// What the control plane orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GuestOrder {
+    /// Power down; without grace if in a hurry.
+    Shutdown { hurry: bool },
+}
+
+/// What the guest's task tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum GuestNote {
+    /// It got this far.
+    Phase(Phase),
+    /// It failed; [`GuestNote::Over`] follows.
+    Failed(Failure),
+    /// The guest is off and everything of it is removed.
+    Over,
+}
+
+/// The task that drives a guest.
+pub(super) struct GuestTask {
+    orders: mpsc::UnboundedSender<GuestOrder>,
+    notes: mpsc::UnboundedReceiver<GuestNote>,
+}
+
+impl GuestTask {
+    /// Starts the guest in a task of its own.
+    pub(super) fn start(plan: GuestPlan, handle: LoopHandle, fullest_host_ranks: u32) -> Self {
+        let (orders, obeyed) = mpsc::unbounded_channel();
+        let (told, notes) = mpsc::unbounded_channel();
+        let life = GuestLife { plan, handle, fullest_host_ranks, orders: obeyed, notes: told };
+        tokio::spawn(life.live().in_current_span());
+        Self { orders, notes }
+    }
+
+    /// Gives an order; one that comes too late is no matter.
+    pub(super) fn order(&self, order: GuestOrder) {
+        let _ = self.orders.send(order);
+    }
+
+    /// The next thing that `task` tells; never, while there is none.
+    pub(super) async fn next(task: &mut Option<Self>) -> GuestNote {
+        match task {
+            // A task that ended without a word has panicked: its guest is dropped, which stops it.
+            Some(task) => task.notes.recv().await.unwrap_or(GuestNote::Over),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+struct GuestLife {
+    plan: GuestPlan,
+    handle: LoopHandle,
+    fullest_host_ranks: u32,
+    orders: mpsc::UnboundedReceiver<GuestOrder>,
+    notes: mpsc::UnboundedSender<GuestNote>,
+}
+
+/// Why waiting for something ended.
+enum Interrupt {
+    Order(GuestOrder),
+    Ended,
+}
+
+impl GuestLife {
+    async fn live(mut self) {
+        let notes = self.notes.clone();
+        let tell = move |phase| drop(notes.send(GuestNote::Phase(phase)));
+        let mut boot = Boot::default();
+        let booted = tokio::select! {
+            booted = boot.start(&self.plan, &self.handle, self.fullest_host_ranks, tell) => booted,
+            // Whatever the order is, it is to stop; what was begun is undone below.
+            _ = self.orders.recv() => Err(BootError::Stopped),
+        };
+        match booted {
+            Ok(guest) => {
+                self.attend(&guest, boot.ssh_port()).await;
+                self.handle.send(Command::Detach);
+                let failures = guest.finish(boot.take_holds()).await;
+                report_leftovers(&failures);
+            }
+            Err(error) => {
+                if !matches!(error, BootError::Stopped) {
+                    self.fail(error.to_string(), None);
+                }
+                report_leftovers(&boot.undo().await);
+            }
+        }
+        drop(boot);
+        self.tell(GuestNote::Over);
+    }
+
+    /// From the start of qemu to its end.
+    async fn attend(&mut self, guest: &Guest, ssh_port: u16) {
+        self.tell(GuestNote::Phase(Phase::Booting));
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], ssh_port));
+        let plan = &self.plan;
+        let ready = mvpnet_qemu_driver::readiness::wait_ready(
+            &plan.ready_when,
+            address,
+            guest.console(),
+            plan.ready_times,
+        );
+        let interrupt = tokio::select! {
+            ready = ready => match ready {
+                Ok(ready) => {
+                    tracing::info!("the guest is ready after {:.1} s", ready.elapsed.as_secs_f64());
+                    self.tell(GuestNote::Phase(Phase::Ready { ssh_port }));
+                    self.next_interrupt(guest).await
+                }
+                Err(error) => {
+                    self.fail(error.to_string(), Some(guest));
+                    // A guest that did not boot does not hear the power button.
+                    self.stop(guest, plan.ladder.without_powerdown()).await;
+                    return;
+                }
+            },
+            order = self.orders.recv() => Interrupt::Order(order.unwrap_or(GuestOrder::Shutdown { hurry: true })),
+            _ = guest.ended() => Interrupt::Ended,
+        };
+        match interrupt {
+            Interrupt::Order(order) => self.shut_down(guest, order).await,
+            Interrupt::Ended => {
+                let end = guest.ended().await;
+                if end.powered_off() {
+                    tracing::info!("{end}");
+                } else {
+                    self.fail(end.to_string(), Some(guest));
+                }
+            }
+        }
+    }
+
+    async fn next_interrupt(&mut self, guest: &Guest) -> Interrupt {
+        tokio::select! {
+            order = self.orders.recv() => Interrupt::Order(order.unwrap_or(GuestOrder::Shutdown { hurry: true })),
+            _ = guest.ended() => Interrupt::Ended,
+        }
+    }
+
+    /// Powers the guest down; a more urgent order meanwhile cuts the grace time short.
+    async fn shut_down(&mut self, guest: &Guest, order: GuestOrder) {
+        self.tell(GuestNote::Phase(Phase::Stopping));
+        let GuestOrder::Shutdown { hurry } = order;
+        if hurry {
+            return self.stop(guest, self.plan.ladder.without_powerdown()).await;
+        }
+        tokio::select! {
+            () = Self::stop_with(guest, self.plan.ladder) => {}
+            () = Self::urgent(&mut self.orders) => {
+                tracing::warn!("the guest is not waited for any longer");
+                if let Err(error) = guest.kill().await {
+                    tracing::warn!("{error}");
+                }
+                guest.ended().await;
+            }
+        }
+    }
+
+    async fn urgent(orders: &mut mpsc::UnboundedReceiver<GuestOrder>) {
+        while let Some(GuestOrder::Shutdown { hurry }) = orders.recv().await {
+            if hurry {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn stop(&self, guest: &Guest, ladder: StopLadder) {
+        Self::stop_with(guest, ladder).await;
+    }
+
+    async fn stop_with(guest: &Guest, ladder: StopLadder) {
+        let report = guest.shutdown(&ladder).await;
+        tracing::info!(
+            "the guest is off after {:.1} s: {}, {}",
+            report.elapsed.as_secs_f64(),
+            report.step,
+            report.end
+        );
+    }
+
+    fn fail(&self, why: String, guest: Option<&Guest>) {
+        let lines = |console: &Console| console.last_lines(CONSOLE_LINES);
+        let console = match guest {
+            // qemu's own complaints come last, where they are seen.
+            Some(guest) => lines(guest.console()).into_iter().chain(lines(guest.stderr())).collect(),
+            None => Vec::new(),
+        };
+        tracing::error!("the guest failed: {why}");
+        self.tell(GuestNote::Failed(Failure { why, console }));
+    }
+
+    fn tell(&self, note: GuestNote) {
+        // The control plane ends only after this task.
+        let _ = self.notes.send(note);
+    }
+}
+
+fn report_leftovers(failures: &[String]) {
+    for failure in failures {
+        tracing::warn!("{failure}");
+    }
+}

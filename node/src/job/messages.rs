@@ -1,0 +1,143 @@
+//! What the control planes of a job say to each other, as JSON in control records.
+//!
+//! Every rank speaks to rank 0 only, and rank 0 to all. None of it is ever an Ethernet frame, so no guest
+//! can forge it.
+
+use serde::{Deserialize, Serialize};
+
+/// How far a rank's guest is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// The rank checks what it was given and prepares its guest.
+    Preparing,
+    /// An image is being copied.
+    Copying {
+        /// Octets copied.
+        done: u64,
+        /// Octets in all.
+        total: u64,
+    },
+    /// qemu runs, the guest is not ready yet.
+    Booting,
+    /// The guest is up.
+    Ready {
+        /// Port on the rank's host that leads to the guest's ssh, 0 without one.
+        ssh_port: u16,
+    },
+    /// The guest is being powered down.
+    Stopping,
+    /// The guest is off.
+    Off,
+}
+
+/// Something that keeps a job from starting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What is wrong and what to do about it.
+    pub text: String,
+    /// Whether the command line is to blame (exit code 2) rather than the machine (exit code 1).
+    pub usage: bool,
+}
+
+/// Why a guest did not come up, or did not stay up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What happened.
+    pub why: String,
+    /// The last lines of its console.
+    pub console: Vec<String>,
+}
+
+/// A rank's counters by name.
+pub type CounterList = Vec<(String, u64)>;
+
+/// What a rank says to rank 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// The rank is there, on this host, and its command line is in order or not.
+    Hello {
+        /// The host's name.
+        host: String,
+        /// What keeps it from starting.
+        problem: Option<Problem>,
+    },
+    /// The guest got this far.
+    Phase(Phase),
+    /// The guest did not come up, or died.
+    Failed(Failure),
+    /// Somebody at this rank wants the job to end.
+    ShutdownWanted {
+        /// Who or what.
+        by: String,
+        /// Whether there is no time for a grace period: the launcher is gone, or it was asked for twice.
+        hurry: bool,
+    },
+    /// The guest is off for good and everything of it is removed.
+    Done {
+        /// The rank's counters.
+        counters: CounterList,
+    },
+}
+
+/// What rank 0 says to all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Start the guests.
+    Start {
+        /// Ranks on the host that has most of them.
+        fullest_host_ranks: u32,
+    },
+    /// Power the guests down.
+    Shutdown {
+        /// What for.
+        reason: String,
+        /// Whether to skip the grace period.
+        hurry: bool,
+    },
+    /// Everything is over.
+    Finish {
+        /// The job's exit code.
+        exit_code: i32,
+    },
+}
+
+/// One message between control planes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// To rank 0.
+    Report(Report),
+    /// From rank 0.
+    Order(Order),
+}
+
+impl Message {
+    /// The message as a control record's payload.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("messages hold only what JSON can say")
+    }
+
+    /// Reads a control record's payload.
+    ///
+    /// # Errors
+    /// It is not a message of this version of the program.
+    pub fn decode(payload: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_survives_the_journey() {
+        let message = Message::Report(Report::Failed(Failure { why: "no banner".into(), console: vec!["a\u{1b}".into()] }));
+        assert_eq!(Message::decode(&message.encode()).unwrap(), message);
+    }
+
+    #[test]
+    fn a_payload_that_is_no_message_is_an_error() {
+        assert!(Message::decode(b"\xff\x00").is_err());
+        assert!(Message::decode(b"{\"Order\":\"Dance\"}").is_err());
+    }
+}

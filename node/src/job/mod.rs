@@ -1,0 +1,17 @@
+//! The life of a job: what its control planes say to each other, and what they do.
+
+mod application;
+mod boot;
+mod children;
+mod coordinator;
+mod guest;
+mod messages;
+mod rank;
+mod signals;
+
+pub use application::ApplicationPlan;
+pub use children::Children;
+pub use guest::GuestPlan;
+pub use messages::{CounterList, Failure, Phase, Problem};
+pub use rank::{Chief, Notice, RankEnd, RankSetup, live};
+pub use signals::{EndWish, Watch, listen};

@@ -1,0 +1,317 @@
+//! One rank's control plane: it reports to rank 0, does what rank 0 orders, and drives its own guest. Rank 0
+//! runs the [coordinator](super::coordinator) besides.
+
+use mvpnet_switch::{Rank, World};
+use tokio::sync::{mpsc, oneshot};
+
+use super::application::{Application, ApplicationPlan};
+use super::coordinator::{Action, Coordinator};
+use super::guest::{GuestNote, GuestOrder, GuestPlan, GuestTask};
+use super::messages::{CounterList, Failure, Message, Order, Phase, Problem, Report};
+use super::signals::EndWish;
+use crate::frame_loop::{Command, Event, LoopHandle};
+
+/// Something that the user is told, by the process of rank 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A rank's guest got this far.
+    Progress {
+        /// The rank.
+        rank: u32,
+        /// How far.
+        phase: Phase,
+    },
+    /// Something keeps the job from starting.
+    Problem {
+        /// The ranks concerned, in order.
+        ranks: Vec<u32>,
+        /// What it is.
+        problem: Problem,
+    },
+    /// A guest failed.
+    Failure {
+        /// The rank.
+        rank: u32,
+        /// What happened.
+        failure: Failure,
+    },
+    /// All guests are up.
+    AllReady,
+    /// The job ends.
+    Stopping {
+        /// Why.
+        reason: String,
+    },
+    /// Every rank's counters, in the order of the ranks.
+    Counters(Vec<CounterList>),
+}
+
+/// What only rank 0 has.
+pub struct Chief {
+    /// The program to run on the host when all guests are up.
+    pub application: Option<ApplicationPlan>,
+    /// Whom to tell what the user should know.
+    pub notices: mpsc::UnboundedSender<Notice>,
+}
+
+/// Everything that a rank's control plane needs.
+pub struct RankSetup {
+    /// The rank.
+    pub me: Rank,
+    /// Its world.
+    pub world: World,
+    /// The host's name, by which ranks that share a host are counted.
+    pub host: String,
+    /// What was found wrong before anything was started.
+    pub problem: Option<Problem>,
+    /// The guest, unless something is wrong.
+    pub guest: Option<GuestPlan>,
+    /// The frame loop.
+    pub handle: LoopHandle,
+    /// What the frame loop tells.
+    pub events: mpsc::UnboundedReceiver<Event>,
+    /// Wishes that the job ends.
+    pub wishes: mpsc::UnboundedReceiver<EndWish>,
+    /// Rank 0's part.
+    pub chief: Option<Chief>,
+}
+
+/// How a rank's part in the job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RankEnd {
+    /// The job's exit code.
+    pub exit_code: i32,
+    /// Whether the frame loop failed, so that the transport cannot be closed in an orderly way.
+    pub broken: bool,
+}
+
+struct ChiefState {
+    coordinator: Coordinator,
+    plan: Option<ApplicationPlan>,
+    application: Option<Application>,
+    notices: mpsc::UnboundedSender<Notice>,
+}
+
+struct RankLife {
+    me: Rank,
+    world: World,
+    handle: LoopHandle,
+    plan: Option<GuestPlan>,
+    guest: Option<GuestTask>,
+    chief: Option<ChiefState>,
+    /// Set when this rank's part is over.
+    end: Option<RankEnd>,
+    broken: bool,
+    /// The port on this host that leads to the guest, once it is up.
+    ssh_port: u16,
+}
+
+/// Lives one rank's part of the job; returns when it is over and the frame loop was told to stop.
+pub async fn live(setup: RankSetup) -> RankEnd {
+    let RankSetup { me, world, host, problem, guest, handle, mut events, mut wishes, chief } = setup;
+    let chief = chief.map(|Chief { application, notices }| ChiefState {
+        coordinator: Coordinator::new(world.size(), application.is_some()),
+        plan: application,
+        application: None,
+        notices,
+    });
+    let mut life = RankLife { me, world, handle, plan: guest, guest: None, chief, end: None, broken: false, ssh_port: 0 };
+    life.report(Report::Hello { host, problem }).await;
+    while life.end.is_none() {
+        tokio::select! {
+            Some(event) = events.recv() => life.on_event(event).await,
+            Some(wish) = wishes.recv() => life.wish(wish).await,
+            note = GuestTask::next(&mut life.guest) => life.on_note(note).await,
+            code = ChiefState::application_end(&mut life.chief) => life.on_application_end(code).await,
+        }
+    }
+    life.handle.send(Command::Stop);
+    life.end.unwrap_or(RankEnd { exit_code: 1, broken: true })
+}
+
+impl RankLife {
+    /// Tells rank 0, which may be this rank.
+    async fn report(&mut self, report: Report) {
+        if let Some(chief) = &mut self.chief {
+            let actions = chief.coordinator.report(self.me.index(), report);
+            return self.act(actions).await;
+        }
+        match self.world.rank(0) {
+            Ok(to) => self.tell(to, Message::Report(report)),
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
+
+    fn tell(&self, to: Rank, message: Message) {
+        self.handle.send(Command::Message { to, payload: message.encode() });
+    }
+
+    async fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Message { from, payload } => match Message::decode(&payload) {
+                Ok(Message::Report(report)) => self.on_report(from, report).await,
+                Ok(Message::Order(order)) if from.index() == 0 => self.obey(order).await,
+                Ok(Message::Order(_)) => tracing::warn!("rank {from} gives orders, but only rank 0 may"),
+                Err(error) => tracing::warn!("rank {from} sent what is no message: {error}"),
+            },
+            Event::ShutdownAddress => {
+                let by = format!("the guest of rank {} asked for the shutdown address", self.me);
+                self.wish(EndWish { by, hurry: false }).await;
+            }
+            // Whether that means anything is decided by how qemu ended.
+            Event::GuestGone => {}
+            Event::TransportFailed(why) => self.on_broken_transport(&why).await,
+        }
+    }
+
+    async fn on_report(&mut self, from: Rank, report: Report) {
+        let Some(chief) = &mut self.chief else {
+            return tracing::warn!("rank {from} reports to rank {}, which is not rank 0", self.me);
+        };
+        let actions = chief.coordinator.report(from.index(), report);
+        self.act(actions).await;
+    }
+
+    async fn wish(&mut self, wish: EndWish) {
+        tracing::info!("shutdown wanted: {}", wish.by);
+        if wish.hurry {
+            // Rank 0 may be gone already.
+            self.stop_guest(true);
+        }
+        self.report(Report::ShutdownWanted { by: wish.by, hurry: wish.hurry }).await;
+    }
+
+    /// Nobody can be reached any more: this rank ends by itself.
+    async fn on_broken_transport(&mut self, why: &str) {
+        tracing::error!("the connection to the other ranks is lost: {why}");
+        self.broken = true;
+        if let Some(application) = self.chief.as_mut().and_then(|chief| chief.application.as_mut()) {
+            application.stop(true);
+        }
+        self.stop_guest(true);
+        self.end_if_broken();
+    }
+
+    fn end_if_broken(&mut self) {
+        if self.broken && self.guest.is_none() {
+            self.end = Some(RankEnd { exit_code: 1, broken: true });
+        }
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Start { fullest_host_ranks } => {
+                if let Some(plan) = self.plan.take() {
+                    self.guest = Some(GuestTask::start(plan, self.handle.clone(), fullest_host_ranks));
+                }
+            }
+            Order::Shutdown { reason, hurry } => {
+                tracing::info!("the job ends: {reason}");
+                if self.guest.is_some() {
+                    self.stop_guest(hurry);
+                } else {
+                    self.done().await;
+                }
+            }
+            Order::Finish { exit_code } => self.end = Some(RankEnd { exit_code, broken: false }),
+        }
+    }
+
+    fn stop_guest(&mut self, hurry: bool) {
+        if let Some(guest) = &self.guest {
+            guest.order(GuestOrder::Shutdown { hurry });
+        }
+    }
+
+    async fn on_note(&mut self, note: GuestNote) {
+        match note {
+            GuestNote::Phase(phase) => {
+                if let Phase::Ready { ssh_port } = phase {
+                    self.ssh_port = ssh_port;
+                }
+                self.report(Report::Phase(phase)).await;
+            }
+            GuestNote::Failed(failure) => self.report(Report::Failed(failure)).await,
+            GuestNote::Over => {
+                self.guest = None;
+                self.end_if_broken();
+                if !self.broken {
+                    self.report(Report::Phase(Phase::Off)).await;
+                    self.done().await;
+                }
+            }
+        }
+    }
+
+    /// Reports the counters: the last thing that this rank has to say.
+    async fn done(&mut self) {
+        let (reply, counters) = oneshot::channel();
+        self.handle.send(Command::Counters(reply));
+        let counters = counters.await.map(|counters| counters.iter().collect()).unwrap_or_default();
+        self.report(Report::Done { counters }).await;
+    }
+
+    async fn on_application_end(&mut self, code: i32) {
+        let Some(chief) = &mut self.chief else { return };
+        chief.application = None;
+        let actions = chief.coordinator.application_over(code);
+        self.act(actions).await;
+    }
+
+    async fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Order(order) => self.give(order).await,
+                Action::StartApplication => self.start_application().await,
+                Action::StopApplication { hurry } => {
+                    if let Some(application) = self.chief.as_mut().and_then(|chief| chief.application.as_mut()) {
+                        application.stop(hurry);
+                    }
+                }
+                Action::Show { rank, phase } => self.notice(Notice::Progress { rank, phase }),
+                Action::Explain { ranks, problem } => self.notice(Notice::Problem { ranks, problem }),
+                Action::Lament { rank, failure } => self.notice(Notice::Failure { rank, failure }),
+                Action::AnnounceReady => self.notice(Notice::AllReady),
+                Action::AnnounceShutdown { reason } => self.notice(Notice::Stopping { reason }),
+                Action::Summarize(counters) => self.notice(Notice::Counters(counters)),
+            }
+        }
+    }
+
+    /// Gives an order to all ranks, this one last: it may be the last thing that it does.
+    async fn give(&mut self, order: Order) {
+        for rank in self.world.ranks().filter(|rank| *rank != self.me) {
+            self.tell(rank, Message::Order(order.clone()));
+        }
+        Box::pin(self.obey(order)).await;
+    }
+
+    async fn start_application(&mut self) {
+        let Some(chief) = &mut self.chief else { return };
+        let Some(plan) = chief.plan.take() else { return };
+        match Application::start(plan, self.ssh_port).await {
+            Ok(application) => chief.application = Some(application),
+            Err(error) => {
+                let actions = chief.coordinator.application_failed(&error.to_string());
+                Box::pin(self.act(actions)).await;
+            }
+        }
+    }
+
+    fn notice(&self, notice: Notice) {
+        if let Some(chief) = &self.chief {
+            // Nobody listens any more when the process ends.
+            let _ = chief.notices.send(notice);
+        }
+    }
+}
+
+impl ChiefState {
+    /// The application's exit code, when it ends; never, while there is none.
+    async fn application_end(chief: &mut Option<Self>) -> i32 {
+        match chief.as_mut().and_then(|chief| chief.application.as_mut()) {
+            Some(application) => application.ended().await,
+            None => std::future::pending().await,
+        }
+    }
+}

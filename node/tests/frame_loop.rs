@@ -1,0 +1,262 @@
+//! Frame loops over the in-memory transport, with sockets in place of guests: what a rank does with real
+//! octets, without qemu.
+
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant as WallInstant};
+
+use std::io::{ErrorKind, Read, Write};
+
+use mvpnet_node::clock::Clock;
+use mvpnet_node::frame_loop::{Command, Event, GuestEnd, LoopEnd, LoopHandle, RankLoop, mailbox};
+use mvpnet_qemu_driver::links::{LinkKind, pair};
+use mvpnet_switch::{Config, Counters, DropReason, MacAddr, Rank, Switch, World};
+use mvpnet_transports::mem::{MemTransport, fabric};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// One rank: its loop in a thread of its own, and the guest's end of the link.
+struct Node {
+    rank: Rank,
+    handle: LoopHandle,
+    events: UnboundedReceiver<Event>,
+    thread: JoinHandle<LoopEnd<MemTransport>>,
+    guest: Guest,
+}
+
+enum Guest {
+    Stream(UnixStream),
+    Dgram(UnixDatagram),
+}
+
+impl Guest {
+    fn send(&mut self, frame: &[u8]) {
+        match self {
+            Self::Stream(socket) => {
+                let mut record = u32::try_from(frame.len()).unwrap().to_be_bytes().to_vec();
+                record.extend_from_slice(frame);
+                socket.write_all(&record).unwrap();
+            }
+            Self::Dgram(socket) => drop(socket.send(frame).unwrap()),
+        }
+    }
+
+    /// The next frame, or `None` when none comes within `wait`.
+    fn receive(&mut self, wait: Duration) -> Option<Vec<u8>> {
+        let mut frame = vec![0; 70_000];
+        match self {
+            Self::Stream(socket) => {
+                socket.set_read_timeout(Some(wait)).unwrap();
+                let mut prefix = [0; 4];
+                match socket.read_exact(&mut prefix) {
+                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return None,
+                    other => other.unwrap(),
+                }
+                frame.truncate(u32::from_be_bytes(prefix) as usize);
+                socket.read_exact(&mut frame).unwrap();
+            }
+            Self::Dgram(socket) => {
+                socket.set_read_timeout(Some(wait)).unwrap();
+                let len = socket.recv(&mut frame).ok()?;
+                frame.truncate(len);
+            }
+        }
+        Some(frame)
+    }
+
+    fn expect(&mut self) -> Vec<u8> {
+        self.receive(DEADLINE).expect("a frame arrives")
+    }
+}
+
+fn start(size: u32, kind: LinkKind) -> Vec<Node> {
+    let world = World::new(size).unwrap();
+    let ends = fabric(world).unwrap();
+    world.ranks().zip(ends).map(|(rank, transport)| start_one(rank, world, transport, kind)).collect()
+}
+
+fn start_one(rank: Rank, world: World, transport: MemTransport, kind: LinkKind) -> Node {
+    let (handle, inbox, events) = mailbox().unwrap();
+    let clock = Clock::start();
+    let thread = std::thread::spawn(move || {
+        let switch = Switch::new(Config::new(rank, world));
+        RankLoop::new(switch, transport, clock, inbox, None).run()
+    });
+    let (ours, theirs) = pair(kind).unwrap();
+    handle.send(Command::Attach(GuestEnd { kind, socket: ours, guest_path: None }));
+    let guest = match kind {
+        LinkKind::Stream => Guest::Stream(UnixStream::from(theirs)),
+        LinkKind::Dgram => Guest::Dgram(UnixDatagram::from(theirs)),
+    };
+    Node { rank, handle, events, thread, guest }
+}
+
+/// Stops all loops; their books must balance.
+fn stop(nodes: Vec<Node>) -> Vec<Counters> {
+    for node in &nodes {
+        node.handle.send(Command::Stop);
+    }
+    nodes
+        .into_iter()
+        .map(|node| {
+            let end = node.thread.join().expect("the loop does not panic");
+            assert!(end.failure.is_none(), "{:?}", end.failure);
+            end.switch.counters().check_settled().expect("the books balance");
+            end.switch.counters().clone()
+        })
+        .collect()
+}
+
+fn frame(to: MacAddr, from: MacAddr, payload: &[u8]) -> Vec<u8> {
+    let mut frame = to.octets().to_vec();
+    frame.extend_from_slice(&from.octets());
+    frame.extend_from_slice(&[0x88, 0xb5]); // IEEE 802 local experimental EtherType 1
+    frame.extend_from_slice(payload);
+    frame
+}
+
+fn counter(counters: &Counters, name: &str) -> u64 {
+    counters.iter().filter(|(key, _)| key.contains(name)).map(|(_, value)| value).sum()
+}
+
+#[test]
+fn unicast_reaches_its_rank_only_in_both_kinds_of_link() {
+    for kind in [LinkKind::Stream, LinkKind::Dgram] {
+        let mut nodes = start(3, kind);
+        let (from, to) = (nodes[0].rank.mac(), nodes[2].rank.mac());
+        for len in [46, 1500, 700] {
+            let sent = frame(to, from, &vec![len as u8; len]);
+            nodes[0].guest.send(&sent);
+            assert_eq!(nodes[2].guest.expect(), sent);
+        }
+        assert_eq!(nodes[1].guest.receive(Duration::from_millis(20)), None);
+        stop(nodes);
+    }
+}
+
+#[test]
+fn a_broadcast_reaches_every_other_guest_once() {
+    for kind in [LinkKind::Stream, LinkKind::Dgram] {
+        let mut nodes = start(7, kind);
+        let sent = frame(MacAddr::BROADCAST, nodes[3].rank.mac(), b"to all");
+        nodes[3].guest.send(&sent);
+        for index in [0, 1, 2, 4, 5, 6] {
+            assert_eq!(nodes[index].guest.expect(), sent, "rank {index}");
+        }
+        for node in &mut nodes {
+            assert_eq!(node.guest.receive(Duration::from_millis(5)), None, "rank {}", node.rank);
+        }
+        stop(nodes);
+    }
+}
+
+#[test]
+fn an_arp_request_is_answered_by_the_switch() {
+    let mut nodes = start(2, LinkKind::Stream);
+    let me = nodes[0].rank;
+    let mut request = frame(MacAddr::BROADCAST, me.mac(), &[]);
+    request.truncate(12);
+    request.extend_from_slice(&[0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]); // RFC 826: Ethernet, IPv4, request
+    request.extend_from_slice(&me.mac().octets());
+    request.extend_from_slice(&me.ipv4().octets());
+    request.extend_from_slice(&[0; 6]);
+    request.extend_from_slice(&nodes[1].rank.ipv4().octets());
+    nodes[0].guest.send(&request);
+    let reply = nodes[0].guest.expect();
+    assert_eq!(reply[..6], me.mac().octets());
+    assert_eq!(reply[22..28], nodes[1].rank.mac().octets());
+    assert_eq!(nodes[1].guest.receive(Duration::from_millis(20)), None);
+    stop(nodes);
+}
+
+#[test]
+fn a_guest_that_does_not_read_stalls_nobody_else() {
+    let mut nodes = start(3, LinkKind::Stream);
+    let (me, slow, quick) = (nodes[0].rank.mac(), nodes[1].rank.mac(), nodes[2].rank.mac());
+    let began = WallInstant::now();
+    let mut sent_to_slow = 0_u64;
+    // Far more than all buffers on the way to the slow guest hold.
+    for _ in 0..20 {
+        for _ in 0..500 {
+            nodes[0].guest.send(&frame(slow, me, &[1; 1500]));
+            sent_to_slow += 1;
+        }
+        let urgent = frame(quick, me, b"urgent");
+        nodes[0].guest.send(&urgent);
+        assert_eq!(nodes[2].guest.expect(), urgent);
+    }
+    assert!(began.elapsed() < DEADLINE);
+    let counters = stop(nodes);
+    let dropped = counter(&counters[0], "queue-full") + counter(&counters[1], "queue-full");
+    assert!(dropped > 0 && dropped < sent_to_slow, "{dropped} of {sent_to_slow}");
+}
+
+#[test]
+fn a_fast_sender_loses_nothing_to_a_reader_that_keeps_reading() {
+    let mut nodes = start(2, LinkKind::Stream);
+    let (me, to) = (nodes[0].rank.mac(), nodes[1].rank.mac());
+    let count = 20_000_u32;
+    let mut receiver = nodes.pop().unwrap();
+    let reader = std::thread::spawn(move || {
+        for expected in 0..count {
+            let got = receiver.guest.expect();
+            assert_eq!(got[14..18], expected.to_be_bytes());
+        }
+        receiver
+    });
+    for number in 0..count {
+        let mut payload = vec![0; 1400];
+        payload[..4].copy_from_slice(&number.to_be_bytes());
+        nodes[0].guest.send(&frame(to, me, &payload));
+    }
+    nodes.push(reader.join().unwrap());
+    stop(nodes);
+}
+
+#[test]
+fn a_length_that_no_frame_has_closes_that_port_and_nothing_else() {
+    let mut nodes = start(3, LinkKind::Stream);
+    let Guest::Stream(socket) = &mut nodes[0].guest else { unreachable!() };
+    socket.write_all(&0xffff_fffc_u32.to_be_bytes()).unwrap();
+    let event = nodes[0].events.blocking_recv();
+    assert!(matches!(event, Some(Event::GuestGone)), "{event:?}");
+    let sent = frame(nodes[2].rank.mac(), nodes[1].rank.mac(), b"unharmed");
+    nodes[1].guest.send(&sent);
+    assert_eq!(nodes[2].guest.expect(), sent);
+    let counters = stop(nodes);
+    assert_eq!(counter(&counters[0], "bad-length"), 1);
+}
+
+#[test]
+fn frames_for_a_guest_that_is_gone_are_counted() {
+    let mut nodes = start(2, LinkKind::Stream);
+    let mut gone = nodes.pop().unwrap();
+    let sent = frame(gone.rank.mac(), nodes[0].rank.mac(), b"hello");
+    nodes[0].guest.send(&sent);
+    gone.guest.expect();
+    gone.handle.send(Command::Detach);
+    nodes[0].guest.send(&sent);
+    let until = WallInstant::now() + DEADLINE;
+    loop {
+        let (reply, counters) = tokio::sync::oneshot::channel();
+        gone.handle.send(Command::Counters(reply));
+        if counter(&counters.blocking_recv().unwrap(), DropReason::GuestGone.name()) == 1 {
+            break;
+        }
+        assert!(WallInstant::now() < until, "the frame is not counted");
+        std::thread::yield_now();
+    }
+    nodes.push(gone);
+    stop(nodes);
+}
+
+#[test]
+fn control_messages_reach_the_control_plane_and_never_the_guest() {
+    let mut nodes = start(3, LinkKind::Stream);
+    nodes[0].handle.send(Command::Message { to: nodes[2].rank, payload: b"order".to_vec() });
+    let Some(Event::Message { from, payload }) = nodes[2].events.blocking_recv() else { panic!("no message") };
+    assert_eq!((from, payload.as_slice()), (nodes[0].rank, &b"order"[..]));
+    assert_eq!(nodes[2].guest.receive(Duration::from_millis(5)), None);
+    stop(nodes);
+}

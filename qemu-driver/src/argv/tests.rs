@@ -1,0 +1,256 @@
+//! Every option of the command line, as snapshots.
+
+use std::ffi::OsString;
+
+use mvpnet_switch::World;
+
+use crate::accel::Accel;
+use crate::argv;
+use crate::spec::{ClusterNet, DgramEnd, DirectBoot, Drive, GuestFd, Seed, StreamEnd, UserNet, VmSpec};
+
+fn plain() -> VmSpec {
+    let world = World::new(4).unwrap();
+    VmSpec {
+        rank: world.rank(3).unwrap(),
+        world,
+        job: None,
+        qemu: "qemu-system-x86_64".into(),
+        wrapper: None,
+        accel: Accel::Tcg,
+        cpu: None,
+        smp: "1".into(),
+        memory_mib: 4096,
+        disks: vec![disk("/images/a.qcow2")],
+        seed: None,
+        direct_boot: None,
+        mtu: 1500,
+        cluster: ClusterNet::Stream(StreamEnd::Inherited(GuestFd::nth(1))),
+        user_net: UserNet::default(),
+        qmp: Some(GuestFd::nth(0)),
+    }
+}
+
+fn disk(file: &str) -> Drive {
+    Drive::Image {
+        file: file.into(),
+        properties: vec![("media".into(), "disk".into()), ("if".into(), "virtio".into())],
+    }
+}
+
+/// One option a line, its value beside it.
+fn show(spec: &VmSpec) -> String {
+    let mut text = String::new();
+    for word in argv(spec) {
+        let word = word.into_string().unwrap();
+        let opens_a_line = word.starts_with('-') || text.is_empty() || !text.contains('-');
+        if !text.is_empty() {
+            text.push(if opens_a_line { '\n' } else { ' ' });
+        }
+        text.push_str(if word.is_empty() { "''" } else { &word });
+    }
+    text
+}
+
+/// The lines that a change to the plain guest adds or removes.
+fn show_change(change: impl FnOnce(&mut VmSpec)) -> String {
+    let mut spec = plain();
+    let before = show(&spec);
+    change(&mut spec);
+    let after = show(&spec);
+    let gone = before.lines().filter(|line| !after.lines().any(|other| other == *line));
+    let new = after.lines().filter(|line| !before.lines().any(|other| other == *line));
+    let lines: Vec<_> =
+        gone.map(|line| format!("- {line}")).chain(new.map(|line| format!("+ {line}"))).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn a_plain_guest() {
+    insta::assert_snapshot!(show(&plain()), @"
+    qemu-system-x86_64
+    -name guest=n0003
+    -nodefaults
+    -no-user-config
+    -display none
+    -machine q35,accel=tcg,graphics=off
+    -cpu max
+    -smp 1
+    -m 4096M
+    -chardev stdio,id=console,signal=off
+    -serial chardev:console
+    -chardev socket,id=qmp,fd=3
+    -mon chardev=qmp,mode=control
+    -netdev stream,id=cluster,addr.type=fd,addr.str=4
+    -device virtio-net-pci,netdev=cluster,mac=52:55:00:00:00:03,addr=0x2,romfile=,host_mtu=1500
+    -netdev user,id=user,net=192.168.1.0/24,hostname=n0003
+    -device virtio-net-pci,netdev=user,mac=52:56:00:00:00:04,addr=0x3,romfile=
+    -device virtio-rng-pci,addr=0x4
+    -drive file=/images/a.qcow2,media=disk,if=virtio
+    ");
+}
+
+#[test]
+fn a_wrapper_gets_the_whole_command() {
+    let mut spec = plain();
+    spec.wrapper = Some("monwrap".into());
+    spec.qemu = "/usr/libexec/qemu-kvm".into();
+    assert_eq!(argv(&spec)[..3], ["monwrap", "/usr/libexec/qemu-kvm", "-name"].map(OsString::from));
+}
+
+#[test]
+fn the_accelerator_brings_its_cpu_unless_one_is_given() {
+    insta::assert_snapshot!(show_change(|spec| spec.accel = Accel::Kvm), @"
+    - -machine q35,accel=tcg,graphics=off
+    - -cpu max
+    + -machine q35,accel=kvm,graphics=off
+    + -cpu host
+    ");
+    insta::assert_snapshot!(show_change(|spec| spec.cpu = Some("max,-avx512f".into())), @"
+    - -cpu max
+    + -cpu max,-avx512f
+    ");
+}
+
+#[test]
+fn size_and_topology() {
+    insta::assert_snapshot!(show_change(|spec| {
+        spec.smp = "4,sockets=2,cores=2".into();
+        spec.memory_mib = 512;
+    }), @"
+    - -smp 1
+    - -m 4096M
+    + -smp 4,sockets=2,cores=2
+    + -m 512M
+    ");
+}
+
+#[test]
+fn the_job_is_in_the_name() {
+    insta::assert_snapshot!(show_change(|spec| spec.job = Some("a,b".into())), @"
+    - -name guest=n0003
+    + -name guest=n0003.a,,b
+    ");
+}
+
+#[test]
+fn the_seed_is_the_second_disk() {
+    let mut spec = plain();
+    spec.disks.push(disk("/images/b.raw"));
+    spec.seed = Some(Seed::Image("/seeds/3.iso".into()));
+    insta::assert_snapshot!(drives(&spec), @"
+    -drive file=/images/a.qcow2,media=disk,if=virtio
+    -drive file=/seeds/3.iso,media=disk,if=virtio,read-only=on
+    -drive file=/images/b.raw,media=disk,if=virtio
+    ");
+}
+
+#[test]
+fn a_seed_directory_becomes_a_fat_file_system() {
+    let mut spec = plain();
+    spec.seed = Some(Seed::Directory("/home/me/seed,1".into()));
+    insta::assert_snapshot!(drives(&spec), @"
+    -drive file=/images/a.qcow2,media=disk,if=virtio
+    -drive driver=raw,file.driver=vvfat,file.dir=/home/me/seed,,1,file.label=cidata,media=disk,if=virtio,read-only=on
+    ");
+}
+
+#[test]
+fn commas_in_file_names_are_doubled_and_verbatim_drives_are_untouched() {
+    let mut spec = plain();
+    spec.disks = vec![
+        Drive::Image { file: "/a,b.img".into(), properties: vec![("snapshot".into(), "on".into())] },
+        Drive::Verbatim("file=nbd://host/x,if=virtio,format=raw".into()),
+    ];
+    insta::assert_snapshot!(drives(&spec), @"
+    -drive file=/a,,b.img,snapshot=on
+    -drive file=nbd://host/x,if=virtio,format=raw
+    ");
+}
+
+#[test]
+fn a_kernel_is_booted_directly() {
+    insta::assert_snapshot!(show_change(|spec| {
+        spec.disks.clear();
+        spec.direct_boot = Some(DirectBoot {
+            kernel: "/tiny/vmlinuz".into(),
+            initrd: Some("/tiny/initramfs.gz".into()),
+            append: Some("console=ttyS0 quiet".into()),
+        });
+    }), @"
+    - -drive file=/images/a.qcow2,media=disk,if=virtio
+    + -kernel /tiny/vmlinuz
+    + -initrd /tiny/initramfs.gz
+    + -append console=ttyS0 quiet
+    ");
+}
+
+#[test]
+fn the_mtu_is_told_by_the_nic() {
+    insta::assert_snapshot!(show_change(|spec| spec.mtu = 9000), @"
+    - -device virtio-net-pci,netdev=cluster,mac=52:55:00:00:00:03,addr=0x2,romfile=,host_mtu=1500
+    + -device virtio-net-pci,netdev=cluster,mac=52:55:00:00:00:03,addr=0x2,romfile=,host_mtu=9000
+    ");
+}
+
+#[test]
+fn cluster_links() {
+    let link = |cluster| show_change(|spec| spec.cluster = cluster);
+    insta::assert_snapshot!(link(ClusterNet::Stream(StreamEnd::Path("/s/stream.job.3.sock".into()))), @"
+    - -netdev stream,id=cluster,addr.type=fd,addr.str=4
+    + -netdev stream,id=cluster,addr.type=unix,addr.path=/s/stream.job.3.sock
+    ");
+    insta::assert_snapshot!(link(ClusterNet::Dgram(DgramEnd::Inherited(GuestFd::nth(1)))), @"
+    - -netdev stream,id=cluster,addr.type=fd,addr.str=4
+    + -netdev dgram,id=cluster,local.type=fd,local.str=4
+    ");
+    insta::assert_snapshot!(
+        link(ClusterNet::Dgram(DgramEnd::Paths { guest: "/s/g.sock".into(), switch: "/s/s.sock".into() })),
+        @"
+        - -netdev stream,id=cluster,addr.type=fd,addr.str=4
+        + -netdev dgram,id=cluster,local.type=unix,local.path=/s/g.sock,remote.type=unix,remote.path=/s/s.sock
+        "
+    );
+}
+
+#[test]
+fn the_user_network() {
+    insta::assert_snapshot!(show_change(|spec| {
+        spec.user_net = UserNet {
+            ssh_port: Some(2203),
+            dns_search: vec!["example.org".into(), "lab".into()],
+            tftp: Some("/srv/tftp".into()),
+        };
+    }), @"
+    - -netdev user,id=user,net=192.168.1.0/24,hostname=n0003
+    + -netdev user,id=user,net=192.168.1.0/24,hostname=n0003,hostfwd=tcp:127.0.0.1:2203-:22,dnssearch=example.org,dnssearch=lab,tftp=/srv/tftp
+    ");
+}
+
+#[test]
+fn without_a_monitor_there_is_no_socket() {
+    insta::assert_snapshot!(show_change(|spec| spec.qmp = None), @"
+    - -chardev socket,id=qmp,fd=3
+    - -mon chardev=qmp,mode=control
+    ");
+}
+
+#[test]
+fn every_rank_has_its_own_cluster_address_and_all_share_the_user_nics() {
+    insta::assert_snapshot!(show_change(|spec| {
+        spec.world = World::new(100_000).unwrap();
+        spec.rank = spec.world.rank(65_536).unwrap();
+    }), @"
+    - -name guest=n0003
+    - -device virtio-net-pci,netdev=cluster,mac=52:55:00:00:00:03,addr=0x2,romfile=,host_mtu=1500
+    - -netdev user,id=user,net=192.168.1.0/24,hostname=n0003
+    - -device virtio-net-pci,netdev=user,mac=52:56:00:00:00:04,addr=0x3,romfile=
+    + -name guest=n65536
+    + -device virtio-net-pci,netdev=cluster,mac=52:55:00:01:00:00,addr=0x2,romfile=,host_mtu=1500
+    + -netdev user,id=user,net=192.168.1.0/24,hostname=n65536
+    + -device virtio-net-pci,netdev=user,mac=52:56:00:01:86:a0,addr=0x3,romfile=
+    ");
+}
+
+fn drives(spec: &VmSpec) -> String {
+    show(spec).lines().filter(|line| line.starts_with("-drive")).collect::<Vec<_>>().join("\n")
+}

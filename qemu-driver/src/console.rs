@@ -1,0 +1,267 @@
+//! What a guest writes to its console, or qemu to its standard error: the last 64 KiB are kept, all of it
+//! goes to a log file if there is one, and a text can be waited for.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{oneshot, watch};
+
+/// How many bytes are kept.
+pub const KEPT: usize = 64 << 10;
+
+/// A shared view of one output of the guest.
+#[derive(Clone, Debug)]
+pub struct Console {
+    state: Arc<Mutex<State>>,
+    closed: watch::Receiver<bool>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    kept: VecDeque<u8>,
+    total: u64,
+    closed: bool,
+    waiters: Vec<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    text: Vec<u8>,
+    found: oneshot::Sender<()>,
+}
+
+impl Console {
+    /// Reads `output` until its end in a task of its own, and copies it to the file `log`, which is made anew.
+    pub(crate) fn read(output: impl AsyncRead + Unpin + Send + 'static, log: Option<PathBuf>) -> Console {
+        let (closing, closed) = watch::channel(false);
+        let console = Console { state: Arc::default(), closed };
+        let state = console.state.clone();
+        tokio::spawn(async move {
+            pump(output, log, &state).await;
+            let mut state = lock(&state);
+            state.closed = true;
+            // Who waits for a text waits in vain from here on.
+            state.waiters.clear();
+            closing.send_replace(true);
+        });
+        console
+    }
+
+    /// The last bytes.
+    pub fn tail(&self) -> Vec<u8> {
+        self.lock().kept.iter().copied().collect()
+    }
+
+    /// How many bytes came in all.
+    pub fn total(&self) -> u64 {
+        self.lock().total
+    }
+
+    /// The last lines that are not empty, fit for a message: without control sequences.
+    pub fn last_lines(&self, count: usize) -> Vec<String> {
+        let text = printable(&self.tail());
+        let lines: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    /// Waits until `text` shows, or has shown among the bytes that are kept. False if the output ends first.
+    pub async fn wait_for(&self, text: &str) -> bool {
+        let found = {
+            let mut state = self.lock();
+            state.waiters.retain(|waiter| !waiter.found.is_closed());
+            if contains(state.kept.make_contiguous(), text.as_bytes()) {
+                return true;
+            }
+            if state.closed {
+                return false;
+            }
+            let (sender, found) = oneshot::channel();
+            state.waiters.push(Waiter { text: text.into(), found: sender });
+            found
+        };
+        found.await.is_ok()
+    }
+
+    /// Waits for the end of the output: nothing has it open for writing any more.
+    pub async fn closed(&self) {
+        let mut closed = self.closed.clone();
+        // The task ending without a word means closed as well.
+        let _ = closed.wait_for(|closed| *closed).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+impl State {
+    fn push(&mut self, bytes: &[u8]) {
+        self.total += bytes.len() as u64;
+        self.kept.extend(bytes);
+        let State { kept, waiters, .. } = self;
+        if !waiters.is_empty() {
+            let kept = kept.make_contiguous();
+            let mut rest = Vec::new();
+            for waiter in waiters.drain(..) {
+                // The text may have begun before these bytes.
+                let from = kept.len().saturating_sub(bytes.len() + waiter.text.len().saturating_sub(1));
+                if contains(&kept[from..], &waiter.text) {
+                    let _ = waiter.found.send(());
+                } else if !waiter.found.is_closed() {
+                    rest.push(waiter);
+                }
+            }
+            *waiters = rest;
+        }
+        let excess = self.kept.len().saturating_sub(KEPT);
+        self.kept.drain(..excess);
+    }
+}
+
+async fn pump(mut output: impl AsyncRead + Unpin, log: Option<PathBuf>, state: &Mutex<State>) {
+    let mut file = match &log {
+        None => None,
+        Some(path) => match File::create(path).await {
+            Ok(file) => Some(file),
+            Err(error) => {
+                tracing::error!("cannot make the console log {}: {error}", path.display());
+                None
+            }
+        },
+    };
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        let read = match output.read(&mut buffer).await {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) => {
+                tracing::warn!("cannot read the console any more: {error}");
+                break;
+            }
+        };
+        lock(state).push(&buffer[..read]);
+        if let Some(log_file) = &mut file {
+            let written = async {
+                log_file.write_all(&buffer[..read]).await?;
+                log_file.flush().await
+            };
+            if let Err(error) = written.await {
+                tracing::error!("console log {}: {error}; it ends here", log.unwrap_or_default().display());
+                return drain(output, buffer, state).await;
+            }
+        }
+    }
+}
+
+/// Goes on without the log: a guest whose console is not read stands still.
+async fn drain(mut output: impl AsyncRead + Unpin, mut buffer: Vec<u8>, state: &Mutex<State>) {
+    while let Ok(read @ 1..) = output.read(&mut buffer).await {
+        lock(state).push(&buffer[..read]);
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // No code under the lock leaves the state half changed.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    text.is_empty() || bytes.windows(text.len()).any(|window| window == text)
+}
+
+/// Leaves out terminal control sequences (ECMA-48 §5.4 and shorter escapes) and other control characters.
+fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut clean = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\u{1b}' => {
+                if characters.next_if_eq(&'[').is_some() {
+                    while characters.next_if(|c| matches!(c, ' '..='?')).is_some() {}
+                }
+                characters.next();
+            }
+            '\n' | '\t' => clean.push(character),
+            '\r' if characters.peek() != Some(&'\n') => clean.push('\n'),
+            c if c.is_control() => {}
+            c => clean.push(c),
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_text_is_found_across_reads_and_afterwards() {
+        let (mut guest, output) = tokio::io::duplex(4);
+        let console = Console::read(output, None);
+        let waiting = tokio::spawn({
+            let console = console.clone();
+            async move { console.wait_for("login:").await }
+        });
+        guest.write_all(b"welcome\r\nn0000 login: ").await.unwrap();
+        assert!(waiting.await.unwrap());
+        assert!(console.wait_for("welcome").await);
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_the_output() {
+        let (guest, output) = tokio::io::duplex(4);
+        let console = Console::read(output, None);
+        let waiting = tokio::spawn({
+            let console = console.clone();
+            async move { console.wait_for("never").await }
+        });
+        drop(guest);
+        assert!(!waiting.await.unwrap());
+        console.closed().await;
+        assert!(!console.wait_for("never").await);
+    }
+
+    #[tokio::test]
+    async fn the_last_bytes_are_kept_and_all_are_logged() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("con.0.log");
+        let (mut guest, output) = tokio::io::duplex(1 << 20);
+        let console = Console::read(output, Some(log.clone()));
+        let written: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+        guest.write_all(&written).await.unwrap();
+        drop(guest);
+        console.closed().await;
+        assert_eq!(console.tail(), &written[written.len() - KEPT..]);
+        assert_eq!(console.total(), 200_000);
+        assert_eq!(std::fs::read(log).unwrap(), written);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_cannot_be_written_stops_nothing() {
+        for log in ["/dev/full", "/no/such/dir/con.log"] {
+            let (mut guest, output) = tokio::io::duplex(16);
+            let console = Console::read(output, Some(log.into()));
+            guest.write_all(&[b'x'; 100_000]).await.unwrap();
+            drop(guest);
+            console.closed().await;
+            assert_eq!(console.total(), 100_000);
+        }
+    }
+
+    #[tokio::test]
+    async fn last_lines_are_fit_for_a_message() {
+        let (mut guest, output) = tokio::io::duplex(1 << 10);
+        let console = Console::read(output, None);
+        guest.write_all(b"one\r\n\x1b[0m\x1b[?7l\x07two \r\n\r\n\x1bcthree\r12%\r13%\xff").await.unwrap();
+        drop(guest);
+        console.closed().await;
+        assert_eq!(console.last_lines(4), ["two", "three", "12%", "13%\u{fffd}"]);
+        assert_eq!(console.last_lines(100).len(), 5);
+    }
+}

@@ -1,0 +1,146 @@
+//! What a guest is: every choice that ends up on qemu's command line, and nothing about how the process is
+//! run. Turning it into arguments is [`crate::argv()`]'s.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use mvpnet_switch::{Rank, World};
+
+use crate::accel::Accel;
+
+/// One guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmSpec {
+    /// The rank whose guest it is: gives the cluster NIC's address and the host name.
+    pub rank: Rank,
+    /// The job's world: its size is in the user NIC's address.
+    pub world: World,
+    /// The job's name, shown in qemu's process name.
+    pub job: Option<String>,
+    /// The qemu command, a path or a name to be found on `PATH`.
+    pub qemu: PathBuf,
+    /// A program to start qemu under: it is given the whole qemu command as its arguments.
+    pub wrapper: Option<PathBuf>,
+    /// What executes the guest's instructions.
+    pub accel: Accel,
+    /// The CPU type, with its properties; [`Accel::default_cpu`] if none is given.
+    pub cpu: Option<String>,
+    /// qemu's `-smp` value, untouched.
+    pub smp: String,
+    /// The guest's memory in MiB.
+    pub memory_mib: u32,
+    /// The disks, the boot disk first.
+    pub disks: Vec<Drive>,
+    /// The guest's configuration; it becomes the second disk, as guests of this kind expect.
+    pub seed: Option<Seed>,
+    /// Boots a kernel without a boot loader.
+    pub direct_boot: Option<DirectBoot>,
+    /// The IP MTU of the cluster network, which the guest learns from its NIC.
+    pub mtu: u16,
+    /// How frames travel between the cluster NIC and its switch.
+    pub cluster: ClusterNet,
+    /// The second NIC, on qemu's user network.
+    pub user_net: UserNet,
+    /// The descriptor of the monitor's socket.
+    pub qmp: Option<GuestFd>,
+}
+
+/// A disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drive {
+    /// A file, with the properties of qemu's `-drive` that go with it, in order.
+    Image {
+        /// The file.
+        file: PathBuf,
+        /// Names and values, unescaped.
+        properties: Vec<(OsString, OsString)>,
+    },
+    /// The value of a `-drive` that goes to qemu untouched.
+    Verbatim(OsString),
+}
+
+/// Where the guest finds its configuration (NoCloud, file system label `cidata`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seed {
+    /// An image file, an ISO 9660 or FAT file system for instance; the guest sees it read-only.
+    Image(PathBuf),
+    /// A directory of at most 504 MB, which qemu shows as a read-only FAT file system.
+    Directory(PathBuf),
+}
+
+/// A kernel that qemu loads itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectBoot {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// The initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    pub append: Option<OsString>,
+}
+
+/// The kind of link between the cluster NIC and the switch, and qemu's end of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterNet {
+    /// A byte stream: each frame follows its length, four bytes, big-endian. qemu connects to the path.
+    Stream(StreamEnd),
+    /// One frame per datagram.
+    Dgram(DgramEnd),
+}
+
+/// qemu's end of a stream link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// A connected stream socket that qemu inherits.
+    Inherited(GuestFd),
+    /// The unix socket on which the switch listens.
+    Path(PathBuf),
+}
+
+/// qemu's end of a datagram link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DgramEnd {
+    /// A connected datagram socket that qemu inherits.
+    Inherited(GuestFd),
+    /// Two unix sockets.
+    Paths {
+        /// The one that qemu makes (and does not remove).
+        guest: PathBuf,
+        /// The one that the switch has bound.
+        switch: PathBuf,
+    },
+}
+
+/// The user network, 192.168.1.0/24 in every guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserNet {
+    /// The port of 127.0.0.1 that is forwarded to the guest's port 22.
+    pub ssh_port: Option<u16>,
+    /// DNS search domains, in order.
+    pub dns_search: Vec<String>,
+    /// The directory that the guest can fetch from by TFTP.
+    pub tftp: Option<PathBuf>,
+}
+
+/// The number that a descriptor has in the qemu process.
+///
+/// Only [`crate::supervise::GuestFds`] makes them: it holds the descriptor to go with the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GuestFd(u32);
+
+impl GuestFd {
+    /// The first number after stdin, stdout and stderr.
+    pub(crate) const FIRST: u32 = 3;
+
+    /// The number of the `index`th descriptor that is handed over.
+    pub(crate) const fn nth(index: u32) -> GuestFd {
+        GuestFd(GuestFd::FIRST + index)
+    }
+}
+
+impl fmt::Display for GuestFd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}

@@ -1,0 +1,221 @@
+//! A running guest, as its rank sees it.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::ladder::{StopLadder, StopReport, StopStep};
+use super::leftovers::Leftover;
+use super::link::{Keeper, SuperviseError};
+use super::protocol::{Command, ProcessEnd};
+use crate::console::Console;
+use crate::image::CopyHold;
+use crate::qmp::{Qmp, ShutdownCause};
+use crate::spec::GuestFd;
+
+/// How long the monitor may take to come up before a stop goes on without it. qemu takes a fraction of a second;
+/// a program in its place never does.
+const MONITOR_TIME: Duration = Duration::from_secs(2);
+/// How long the last output may take to arrive after the guest's end.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+/// How long a killed process may take to go.
+const KILL_TIME: Duration = Duration::from_secs(10);
+
+/// What is needed to start a guest.
+#[derive(Debug)]
+pub struct Launch {
+    /// The program and its arguments, from [`crate::argv()`].
+    pub argv: Vec<OsString>,
+    /// Environment variables to be set in addition to the rank's.
+    pub env: Vec<(OsString, OsString)>,
+    /// The descriptors that the command line speaks of.
+    pub fds: GuestFds,
+}
+
+/// Descriptors that a guest inherits, each with the number that it will have there.
+#[derive(Debug, Default)]
+pub struct GuestFds {
+    theirs: Vec<OwnedFd>,
+    qmp: Option<UnixStream>,
+}
+
+/// A guest that has been started. Dropping it stops it and tidies up behind it.
+#[derive(Debug)]
+pub struct Guest {
+    keeper: Keeper,
+    pid: u32,
+    qmp: Option<Qmp>,
+}
+
+/// How a guest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuestEnd {
+    /// How its process ended; `None` if that is not known because its keeper was killed, or if the process
+    /// cannot be killed.
+    pub process: Option<ProcessEnd>,
+    /// Why qemu ended it, if qemu said so.
+    pub cause: Option<ShutdownCause>,
+}
+
+impl GuestFds {
+    /// None yet.
+    pub fn new() -> GuestFds {
+        GuestFds::default()
+    }
+
+    /// Hands over a descriptor. A guest can have eight.
+    pub fn add(&mut self, fd: impl Into<OwnedFd>) -> GuestFd {
+        self.theirs.push(fd.into());
+        GuestFd::nth(u32::try_from(self.theirs.len() - 1).expect("a process has fewer descriptors"))
+    }
+
+    /// Makes the monitor's socket; the other end of it becomes [`Guest::qmp`].
+    pub fn add_qmp(&mut self) -> io::Result<GuestFd> {
+        let (ours, theirs) = UnixStream::pair()?;
+        self.qmp = Some(ours);
+        Ok(self.add(theirs))
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<OwnedFd>, Option<UnixStream>) {
+        (self.theirs, self.qmp)
+    }
+}
+
+impl Guest {
+    pub(super) fn new(keeper: Keeper, pid: i32, qmp: Option<UnixStream>) -> io::Result<Guest> {
+        let qmp = qmp.map(Qmp::start).transpose()?;
+        Ok(Guest { keeper, pid: pid.unsigned_abs(), qmp })
+    }
+
+    /// The id of the guest's process, or of its wrapper's.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The keeper's process id.
+    pub fn keeper_pid(&self) -> u32 {
+        self.keeper.pid()
+    }
+
+    /// The guest's console.
+    pub fn console(&self) -> &Console {
+        self.keeper.console()
+    }
+
+    /// What the guest's process writes to its standard error.
+    pub fn stderr(&self) -> &Console {
+        self.keeper.stderr()
+    }
+
+    /// The monitor, if the guest was given one.
+    pub fn qmp(&self) -> Option<&Qmp> {
+        self.qmp.as_ref()
+    }
+
+    /// Has more things removed at the end. To be called before they are made.
+    pub async fn guard(&self, leftovers: Vec<Leftover>) -> Result<(), SuperviseError> {
+        self.keeper.guard(leftovers).await
+    }
+
+    /// Whether the guest has ended, and how.
+    pub fn end(&self) -> Option<GuestEnd> {
+        let view = self.keeper.view();
+        let view = view.borrow();
+        (view.ended.is_some() || view.lost).then(|| self.end_of(view.ended))
+    }
+
+    /// Waits for the guest's end, by itself or not. Its last output has arrived by then.
+    pub async fn ended(&self) -> GuestEnd {
+        let mut view = self.keeper.view();
+        // A channel whose sender is gone counts as lost.
+        let process = match view.wait_for(|view| view.ended.is_some() || view.lost).await {
+            Ok(view) => view.ended,
+            Err(_) => None,
+        };
+        let _ = timeout(LAST_OUTPUT, async {
+            self.console().closed().await;
+            self.stderr().closed().await;
+            if let Some(qmp) = &self.qmp {
+                qmp.closed().await;
+            }
+        })
+        .await;
+        self.end_of(process)
+    }
+
+    /// Stops the guest step by step, and says which step did it.
+    pub async fn shutdown(&self, ladder: &StopLadder) -> StopReport {
+        let started = Instant::now();
+        let report = |step, end| StopReport { step, end, elapsed: started.elapsed() };
+        if self.end().is_some() {
+            return report(StopStep::AlreadyEnded, self.ended().await);
+        }
+        if let Some(end) = self.power_down(ladder).await {
+            let killed = self.keeper.view().borrow().killing;
+            return report(if killed { StopStep::Kill } else { StopStep::PowerDown }, end);
+        }
+        let grace_ms = u64::try_from(ladder.terminate_grace.as_millis()).unwrap_or(u64::MAX);
+        // If the keeper is gone, so is the guest, and `ended` knows.
+        let _ = self.keeper.send(&Command::Terminate { grace_ms }, &[]).await;
+        // The keeper itself goes on to SIGKILL.
+        let end = timeout(ladder.terminate_grace + KILL_TIME, self.ended()).await;
+        let killed = self.keeper.view().borrow().killing;
+        let end = end.unwrap_or_else(|_| self.end_of(None));
+        report(if killed { StopStep::Kill } else { StopStep::Terminate }, end)
+    }
+
+    /// Kills the guest. A shutdown that is under way ends with it.
+    pub async fn kill(&self) -> Result<(), SuperviseError> {
+        self.keeper.send(&Command::Kill, &[]).await
+    }
+
+    /// Has the keeper tidy up and waits until it is gone, see [`Keeper::finish`]. A guest that still runs is
+    /// killed.
+    pub async fn finish(&self, holds: Vec<CopyHold>) -> Vec<String> {
+        self.keeper.finish(holds).await
+    }
+
+    /// Presses the power button until the guest ends or the time is over.
+    async fn power_down(&self, ladder: &StopLadder) -> Option<GuestEnd> {
+        let qmp = self.qmp.as_ref().filter(|_| !ladder.powerdown_grace.is_zero())?;
+        let pressing = async {
+            qmp.ready(MONITOR_TIME).await.ok()?;
+            while qmp.system_powerdown().await.is_ok() {
+                if let Ok(end) = timeout(ladder.powerdown_every, self.ended()).await {
+                    return Some(end);
+                }
+            }
+            // The monitor is closed: qemu ends.
+            timeout(LAST_OUTPUT, self.ended()).await.ok()
+        };
+        timeout(ladder.powerdown_grace, pressing).await.ok().flatten()
+    }
+
+    fn end_of(&self, process: Option<ProcessEnd>) -> GuestEnd {
+        GuestEnd { process, cause: self.qmp.as_ref().and_then(|qmp| qmp.state().shutdown) }
+    }
+}
+
+impl GuestEnd {
+    /// Whether the guest switched itself off, asked to or not: the only end that is no failure.
+    pub fn powered_off(&self) -> bool {
+        self.process == Some(ProcessEnd::Code(0)) && self.cause == Some(ShutdownCause::Guest)
+    }
+}
+
+impl fmt::Display for GuestEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.process, self.cause) {
+            (_, Some(ShutdownCause::GuestPanic)) => f.write_str("the guest's kernel panicked"),
+            (Some(ProcessEnd::Code(0)), Some(ShutdownCause::Guest)) => f.write_str("the guest powered off"),
+            (Some(ProcessEnd::Code(0)), _) => f.write_str("qemu was told to quit"),
+            (Some(end), _) => write!(f, "qemu ended with {end}"),
+            (None, _) => f.write_str("how qemu ended is not known: its keeper was killed, or it cannot be"),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What has to be removed when a rank is done, whoever does it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::image;
+
+/// Something on disk that must not outlive the job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leftover {
+    /// A file or socket.
+    File(#[serde(with = "path_bytes")] PathBuf),
+    /// A directory, unless something is in it.
+    EmptyDir(#[serde(with = "path_bytes")] PathBuf),
+    /// A copied image that ranks of one host may share: the last one that uses it removes it.
+    Copy {
+        /// The copy.
+        #[serde(with = "path_bytes")]
+        path: PathBuf,
+        /// Its lock.
+        #[serde(with = "path_bytes")]
+        lock: PathBuf,
+        /// Whether the copy goes, or only its lock.
+        delete: bool,
+    },
+}
+
+impl Leftover {
+    /// Removes it. What is gone already is no error.
+    pub fn remove(&self) -> io::Result<()> {
+        let result = match self {
+            Leftover::File(path) => std::fs::remove_file(path),
+            Leftover::EmptyDir(path) => std::fs::remove_dir(path),
+            Leftover::Copy { path, lock, delete } => image::release(path, lock, *delete),
+        };
+        match result {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound) => Ok(()),
+            Err(error)
+                if matches!(self, Leftover::EmptyDir(_))
+                    && error.kind() == io::ErrorKind::DirectoryNotEmpty =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Leftover::File(path) | Leftover::EmptyDir(path) | Leftover::Copy { path, .. } => path,
+        }
+    }
+}
+
+/// Removes all of them, the last first, because files come after their directories. Says what could not be.
+pub(super) fn remove_all(leftovers: &[Leftover]) -> Vec<String> {
+    leftovers
+        .iter()
+        .rev()
+        .filter_map(|leftover| {
+            let error = leftover.remove().err()?;
+            Some(format!("cannot remove {}: {error}", leftover.path().display()))
+        })
+        .collect()
+}
+
+/// Paths are bytes, JSON strings are not.
+mod path_bytes {
+    use std::ffi::OsString;
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        path.as_os_str().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        OsString::deserialize(deserializer).map(PathBuf::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_go_before_their_directories_and_directories_only_when_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, shared) = (dir.path().join("ours"), dir.path().join("shared"));
+        for path in [&ours, &shared] {
+            std::fs::create_dir(path).unwrap();
+        }
+        std::fs::write(ours.join("a.sock"), "").unwrap();
+        std::fs::write(shared.join("somebody else's"), "").unwrap();
+        let failures = remove_all(&[
+            Leftover::EmptyDir(ours.clone()),
+            Leftover::EmptyDir(shared.clone()),
+            Leftover::File(ours.join("a.sock")),
+            Leftover::File(ours.join("never made")),
+        ]);
+        assert_eq!(failures, Vec::<String>::new());
+        assert!(!ours.exists() && shared.exists());
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let failures = remove_all(&[Leftover::File(dir.path().to_owned())]);
+        assert!(failures[0].starts_with(&format!("cannot remove {}: ", dir.path().display())));
+    }
+}

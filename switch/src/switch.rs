@@ -1,0 +1,233 @@
+//! The switch of one rank: takes a frame's head, says what becomes of the frame, and counts.
+
+use crate::answer::{Answer, Answerer};
+use crate::counters::Counters;
+use crate::frame::{Head, HeadError};
+use crate::{
+    Config, Delivery, DropReason, Fdb, Flood, Ingress, Instant, MacAddr, MacOwner, MacPolicy, PortId, Rank,
+    Tally, Verdict,
+};
+
+/// The switch of one rank.
+///
+/// For every frame, call [`decide`](Switch::decide) and do what the [`Verdict`] says; then tell the switch
+/// what became of each copy, by [`sent`](Switch::sent) or [`egress_drop`](Switch::egress_drop). A frame
+/// that the link could not even read goes to [`refuse`](Switch::refuse) in place of `decide`. That is what
+/// keeps the [`Counters`] in balance.
+#[derive(Debug)]
+pub struct Switch {
+    config: Config,
+    fdb: Fdb,
+    counters: Counters,
+    answerer: Answerer,
+}
+
+impl Switch {
+    /// A switch with these settings. All the memory that it will ever use is taken here.
+    ///
+    /// # Panics
+    ///
+    /// If `config.me` is not a rank of `config.world`.
+    pub fn new(config: Config) -> Switch {
+        let Config { me, world, .. } = config;
+        assert!(world.contains(me), "rank {me} is outside the job's {} ranks", world.size());
+        let fdb = Fdb::new(config.fdb_capacity, config.ageing_time);
+        let answerer = Answerer::new(&config);
+        Switch { config, fdb, counters: Counters::default(), answerer }
+    }
+
+    /// Decides what becomes of a frame and counts it.
+    ///
+    /// `head` is the frame's beginning: all of it, or at least its first [`HEAD_LEN`](crate::HEAD_LEN) bytes.
+    /// `frame_len` is the length of the whole frame, without the link's framing.
+    ///
+    /// Takes a bounded number of steps, never allocates, and never panics on any bytes.
+    pub fn decide(&mut self, now: Instant, ingress: Ingress, head: &[u8], frame_len: usize) -> Verdict {
+        self.counters.port(ingress.port()).received += frame_len;
+        let verdict = match self.judge(now, ingress, head, frame_len) {
+            Ok(verdict) => verdict,
+            Err(reason) => Verdict::Drop(reason),
+        };
+        self.count(verdict, frame_len);
+        verdict
+    }
+
+    /// The frame that the last [`Verdict::Reply`] made.
+    pub fn reply(&self) -> &[u8] {
+        self.answerer.reply()
+    }
+
+    /// Counts a frame that the link or the transport dropped before it could come to
+    /// [`decide`](Switch::decide): its length made no sense, or the network was not up.
+    pub fn refuse(&mut self, ingress: Ingress, reason: DropReason, frame_len: usize) {
+        self.counters.port(ingress.port()).received += frame_len;
+        self.counters.ingress_drops.count(reason, frame_len);
+    }
+
+    /// Counts a copy that was handed to the link or the transport of `port`.
+    pub fn sent(&mut self, port: PortId, frame_len: usize) {
+        self.counters.port(port).sent += frame_len;
+    }
+
+    /// Counts copies that were handed to the link or the transport of `port` together.
+    pub fn sent_all(&mut self, port: PortId, copies: Tally) {
+        self.counters.port(port).sent.add(copies);
+    }
+
+    /// Counts copies that were to go out by `port` and did not.
+    pub fn egress_drop_all(&mut self, port: PortId, reason: DropReason, copies: Tally) {
+        self.counters.port(port).egress_drops.count_all(reason, copies);
+    }
+
+    /// Counts a copy that was to go out by `port` and did not.
+    pub fn egress_drop(&mut self, port: PortId, reason: DropReason, frame_len: usize) {
+        self.counters.port(port).egress_drops.count(reason, frame_len);
+    }
+
+    /// The books.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The learned addresses.
+    pub fn fdb(&self) -> &Fdb {
+        &self.fdb
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The length of the longest frame with this many VLAN tags, in bytes.
+    pub fn max_frame_len(&self, tags: usize) -> usize {
+        self.config.max_frame_len(tags)
+    }
+
+    fn judge(
+        &mut self,
+        now: Instant,
+        ingress: Ingress,
+        head: &[u8],
+        frame_len: usize,
+    ) -> Result<Verdict, DropReason> {
+        let head = match Head::new(head, frame_len) {
+            Ok(head) => head,
+            Err(HeadError::Runt) => return Err(DropReason::Runt),
+        };
+        if frame_len > self.max_frame_len(head.tags()) {
+            return Err(DropReason::Oversize);
+        }
+        match ingress {
+            Ingress::Guest => {
+                self.admit(now, PortId::Guest, self.config.me, head.source())?;
+                self.judge_from_guest(now, &head)
+            }
+            Ingress::Peer { origin, delivery } => {
+                if origin == self.config.me || !self.config.world.contains(origin) {
+                    return Err(DropReason::BadOrigin);
+                }
+                self.admit(now, PortId::Peer(origin), origin, head.source())?;
+                self.judge_from_peer(origin, delivery, head.destination())
+            }
+        }
+    }
+
+    /// Checks a frame's source, and learns it if it is foreign. `sender` is the rank behind `port`.
+    ///
+    /// What peers send was checked by their switches; it is checked again so that one rank's mistake does
+    /// not spread.
+    fn admit(&mut self, now: Instant, port: PortId, sender: Rank, source: MacAddr) -> Result<(), DropReason> {
+        if source.is_multicast() {
+            // IEEE 802.3 §3.2.3: the source is an individual address.
+            return Err(DropReason::MulticastSource);
+        }
+        match self.config.world.owner_of(source) {
+            MacOwner::Rank(rank) if rank == sender => Ok(()),
+            MacOwner::Rank(_) | MacOwner::AbsentRank | MacOwner::Switch => Err(DropReason::ForgedSource),
+            MacOwner::Foreign => match self.config.mac_policy {
+                MacPolicy::Learn => {
+                    self.fdb.learn(now, source, port, &mut self.counters.fdb);
+                    Ok(())
+                }
+                MacPolicy::Strict => Err(DropReason::ForeignSource),
+            },
+        }
+    }
+
+    fn judge_from_guest(&mut self, now: Instant, head: &Head<'_>) -> Result<Verdict, DropReason> {
+        match self.answerer.answer(&self.config, head)? {
+            Answer::Reply(kind) => return Ok(Verdict::Reply(kind)),
+            Answer::Control(control) => return Ok(Verdict::Control(control)),
+            Answer::NotForUs => {}
+        }
+        let destination = head.destination();
+        if destination.is_multicast() {
+            return Ok(self.flood(self.config.me));
+        }
+        match self.config.world.owner_of(destination) {
+            MacOwner::Rank(rank) if rank == self.config.me => Err(DropReason::SamePort),
+            MacOwner::Rank(rank) => Ok(Verdict::Forward(PortId::Peer(rank))),
+            MacOwner::AbsentRank => Err(DropReason::AbsentRank),
+            MacOwner::Switch => Err(DropReason::ToSwitch),
+            MacOwner::Foreign if self.config.mac_policy == MacPolicy::Strict => {
+                Err(DropReason::UnknownDestination)
+            }
+            MacOwner::Foreign => match self.fdb.lookup(now, destination) {
+                Some(PortId::Guest) => Err(DropReason::SamePort),
+                Some(port) => Ok(Verdict::Forward(port)),
+                None => Ok(self.flood(self.config.me)),
+            },
+        }
+    }
+
+    /// A frame from a peer ends at this rank's guest. It goes on to other peers only down a flood's tree,
+    /// so that it can never travel in a circle.
+    fn judge_from_peer(
+        &self,
+        origin: Rank,
+        delivery: Delivery,
+        destination: MacAddr,
+    ) -> Result<Verdict, DropReason> {
+        let for_us = match self.config.world.owner_of(destination) {
+            MacOwner::Foreign => true,
+            // A rank's address is known to everyone, so that no switch ever floods it.
+            MacOwner::Rank(rank) => rank == self.config.me && delivery == Delivery::Unicast,
+            MacOwner::AbsentRank | MacOwner::Switch => false,
+        };
+        match delivery {
+            _ if !for_us => Err(DropReason::Misrouted),
+            Delivery::Unicast => Ok(Verdict::Forward(PortId::Guest)),
+            Delivery::Flood => Ok(self.flood(origin)),
+        }
+    }
+
+    fn flood(&self, root: Rank) -> Verdict {
+        Verdict::Flood(Flood::new(root, self.config.me, self.config.world))
+    }
+
+    fn count(&mut self, verdict: Verdict, frame_len: usize) {
+        let counters = &mut self.counters;
+        match verdict {
+            Verdict::Forward(port) => {
+                counters.forwarded += 1;
+                counters.port(port).offered += frame_len;
+            }
+            Verdict::Flood(flood) => {
+                counters.flooded += 1;
+                if flood.to_guest {
+                    counters.guest.offered += frame_len;
+                }
+                for _ in flood.children() {
+                    counters.peers.offered += frame_len;
+                }
+            }
+            Verdict::Reply(kind) => {
+                counters.count_answer(kind);
+                counters.guest.offered += self.answerer.reply().len();
+            }
+            Verdict::Control(control) => counters.count_consumed(control),
+            Verdict::Drop(reason) => counters.ingress_drops.count(reason, frame_len),
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! What the switch does, seen from outside: only [`mvpnet_switch`]'s public interface is used.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod arp;
+mod books;
+mod cluster;
+mod delivery;
+mod dhcp;
+mod forwarding;
+mod frames;
+mod hostile;
+mod learning;
+mod neighbors;
+mod sources;

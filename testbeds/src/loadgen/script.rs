@@ -1,0 +1,440 @@
+//! The script that tells each rank's generator what to do: `MVPNET_LOADGEN`.
+//!
+//! ```text
+//! script = clause *( ";" clause )
+//! clause = [ ranks ":" ] mode *( "," key "=" value )
+//! ranks  = "*" | item *( "," item )       item = N | N "-" M
+//! ```
+//!
+//! A later clause overrides an earlier one for the ranks that it names; a rank that none names is `idle`.
+//! Times are seconds, or carry a unit: `2`, `0.3`, `2ms`, `500us`.
+//!
+//! | mode | keys (default) |
+//! | --- | --- |
+//! | `idle`, `echo` | `seconds` (until stopped). Both answer hellos and pings, as every mode does that reads |
+//! | `deaf` | `seconds` (until stopped). Reads nothing |
+//! | `blast` | `to` (rank or `all`), `size` (1514), `seconds` (2), `warmup` (0.3), `burst` (64 frames per system call, within 64 KiB), `count`, `rate` (frames/s), `patience` (30) |
+//! | `sink` | `seconds` (2), `warmup` (0.3), `patience` (30), `check` (`head` or `all`) |
+//! | `duplex` | those of `blast` and `sink`: sends and counts at once |
+//! | `pingpong` | `to`, `size` (64), `gap` (0), `seconds` (2), `warmup` (0.3), `patience` (30) |
+//! | `allping` | `size` (64), `patience` (30), `peers` (world size) |
+//! | `garbage-KIND` | `to`, `count` (1000), `rate`, `length`, `bytes`, `size`, `seed`, `seconds`, `patience` (30); see [`Garbage`] |
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::frame::{MAX_FRAME, MIN_FRAME};
+
+/// Whom to send to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// One rank.
+    Rank(u32),
+    /// All others, by broadcast.
+    All,
+}
+
+/// When to measure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    /// Not measured, counted from the first frame.
+    pub warmup: Duration,
+    /// Measured after that.
+    pub seconds: Duration,
+}
+
+/// Sending load.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Blast {
+    /// Whom to send to.
+    pub to: Target,
+    /// Bytes of each frame.
+    pub size: usize,
+    /// At most so many frames per system call.
+    pub burst: usize,
+    /// End after so many frames instead of when the receiver has measured.
+    pub count: Option<u64>,
+    /// At most so many frames per second.
+    pub rate: Option<u64>,
+}
+
+/// Ways to misbehave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Garbage {
+    /// Wrong lengths: `length` is declared and `bytes` follow. Without `length`, a list of nasty ones in turn. On
+    /// dgram, datagrams of these lengths as far as the socket carries them.
+    Lengths,
+    /// Frames of 0 to 13 bytes, in turn (`size`: of that size only).
+    Runts,
+    /// Frames of 64 KiB (`size`) that are sound otherwise.
+    Huge,
+    /// Broadcast frames of `size` bytes.
+    Broadcast,
+    /// Frames to ranks outside the job.
+    Absent,
+    /// Frames whose source is another rank's, an absent rank's, broadcast, multicast, zero, or the destination's.
+    Forged,
+    /// Random bytes in place of frames, from `seed`; on stream even the lengths are random.
+    Noise,
+    /// Half a frame, then silence.
+    Half,
+    /// Half a frame, then the link is closed.
+    Cut,
+}
+
+impl Garbage {
+    const NAMES: [(&'static str, Garbage); 9] = [
+        ("garbage-lengths", Garbage::Lengths),
+        ("garbage-runts", Garbage::Runts),
+        ("garbage-huge", Garbage::Huge),
+        ("garbage-broadcast", Garbage::Broadcast),
+        ("garbage-absent", Garbage::Absent),
+        ("garbage-forged", Garbage::Forged),
+        ("garbage-noise", Garbage::Noise),
+        ("garbage-half", Garbage::Half),
+        ("garbage-cut", Garbage::Cut),
+    ];
+
+    /// The mode's name.
+    pub fn name(self) -> &'static str {
+        Garbage::NAMES.iter().find(|(_, kind)| *kind == self).map_or("garbage", |(name, _)| name)
+    }
+}
+
+/// How to misbehave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Misdeeds {
+    /// In which way.
+    pub kind: Garbage,
+    /// Whom the frames are for, where they are for anybody; it is pinged before and after.
+    pub to: Option<u32>,
+    /// How many.
+    pub count: u64,
+    /// At most so many per second.
+    pub rate: Option<u64>,
+    /// The length to declare.
+    pub length: Option<u32>,
+    /// How many bytes to let follow it.
+    pub bytes: Option<usize>,
+    /// Bytes of a frame.
+    pub size: Option<usize>,
+    /// Where random numbers start.
+    pub seed: u64,
+    /// How long to stay afterwards; without it, until stopped.
+    pub seconds: Option<Duration>,
+}
+
+/// What one rank's generator does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Job {
+    /// Answers, for so long.
+    Answer {
+        /// Without it, until stopped.
+        seconds: Option<Duration>,
+    },
+    /// Reads nothing, for so long.
+    Deaf {
+        /// Without it, until stopped.
+        seconds: Option<Duration>,
+    },
+    /// Sends load, counts load, or both.
+    Traffic {
+        /// What to send.
+        send: Option<Blast>,
+        /// Whether to count.
+        receive: bool,
+        /// When to measure.
+        window: Window,
+        /// Whether to compare the filling of each frame.
+        check_all: bool,
+    },
+    /// Measures round trips.
+    PingPong {
+        /// To whom.
+        to: u32,
+        /// Bytes of a ping.
+        size: usize,
+        /// Silence between an answer and the next ping.
+        gap: Duration,
+        /// When to measure.
+        window: Window,
+    },
+    /// Pings all ranks once, answers theirs.
+    AllPing {
+        /// Bytes of a ping.
+        size: usize,
+        /// How many ranks there are, if not all.
+        peers: Option<u32>,
+    },
+    /// Misbehaves.
+    Garbage(Misdeeds),
+}
+
+/// One rank's part of a script.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Role {
+    /// The mode as it was written.
+    pub mode: String,
+    /// What to do.
+    pub job: Job,
+    /// How long to wait for the peers.
+    pub patience: Duration,
+}
+
+/// Why a script cannot be read.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ScriptError {
+    #[error("{0:?} is no list of ranks")]
+    Ranks(String),
+    #[error("no mode {0:?}; there are idle, echo, deaf, blast, sink, duplex, pingpong, allping and {names}", names = garbage_names())]
+    Mode(String),
+    #[error("{mode} has no key {key:?}")]
+    Key { mode: String, key: String },
+    #[error("{mode} needs {key}=")]
+    Missing { mode: String, key: &'static str },
+    #[error("{key}={value} is not {expected}")]
+    Value { key: &'static str, value: String, expected: &'static str },
+}
+
+fn garbage_names() -> String {
+    Garbage::NAMES.map(|(name, _)| name).join(", ")
+}
+
+/// The role of `rank` in `script`.
+pub fn role_of(script: &str, rank: u32) -> Result<Role, ScriptError> {
+    let mut role = parse_clause("idle")?;
+    for clause in script.split(';').map(str::trim).filter(|clause| !clause.is_empty()) {
+        let (ranks, rest) = clause.split_once(':').unwrap_or(("*", clause));
+        let parsed = parse_clause(rest)?;
+        if names_rank(ranks, rank)? {
+            role = parsed;
+        }
+    }
+    Ok(role)
+}
+
+fn names_rank(ranks: &str, rank: u32) -> Result<bool, ScriptError> {
+    let bad = || ScriptError::Ranks(ranks.to_owned());
+    let mut named = false;
+    for item in ranks.split(',').map(str::trim) {
+        let (first, last) = match item.split_once('-') {
+            _ if item == "*" => (0, u32::MAX),
+            Some((first, last)) => {
+                (first.parse().map_err(|_| bad())?, last.parse::<u32>().map_err(|_| bad())?)
+            }
+            None => {
+                let only = item.parse().map_err(|_| bad())?;
+                (only, only)
+            }
+        };
+        named |= (first..=last).contains(&rank);
+    }
+    Ok(named)
+}
+
+fn parse_clause(text: &str) -> Result<Role, ScriptError> {
+    let mut parts = text.split(',').map(str::trim);
+    let mode = parts.next().unwrap_or_default().to_owned();
+    let pairs = parts.map(|part| part.split_once('=').unwrap_or((part, "")));
+    let mut keys = Keys { mode: mode.clone(), pairs: pairs.collect() };
+    let patience = keys.time("patience")?.unwrap_or(Duration::from_secs(30));
+    let job = match mode.as_str() {
+        "idle" | "echo" => Job::Answer { seconds: keys.time("seconds")? },
+        "deaf" => Job::Deaf { seconds: keys.time("seconds")? },
+        "blast" => Job::Traffic {
+            send: Some(keys.blast()?),
+            receive: false,
+            window: keys.window()?,
+            check_all: false,
+        },
+        "sink" => {
+            Job::Traffic { send: None, receive: true, window: keys.window()?, check_all: keys.check()? }
+        }
+        "duplex" => Job::Traffic {
+            send: Some(keys.blast()?),
+            receive: true,
+            window: keys.window()?,
+            check_all: keys.check()?,
+        },
+        "pingpong" => Job::PingPong {
+            to: keys.required("to", "a rank")?,
+            size: keys.size(64)?,
+            gap: keys.time("gap")?.unwrap_or_default(),
+            window: keys.window()?,
+        },
+        "allping" => Job::AllPing { size: keys.size(64)?, peers: keys.number("peers", "a number of ranks")? },
+        name => match Garbage::NAMES.iter().find(|(known, _)| *known == name) {
+            Some(&(_, kind)) => Job::Garbage(keys.misdeeds(kind)?),
+            None => return Err(ScriptError::Mode(mode)),
+        },
+    };
+    keys.finish()?;
+    Ok(Role { mode, job, patience })
+}
+
+/// The keys of a clause; each is taken out when it is read, so that what is left is unknown.
+struct Keys<'a> {
+    mode: String,
+    pairs: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Keys<'a> {
+    fn take(&mut self, key: &str) -> Option<&'a str> {
+        let at = self.pairs.iter().position(|(name, _)| *name == key)?;
+        Some(self.pairs.remove(at).1)
+    }
+
+    fn number<T: std::str::FromStr>(
+        &mut self,
+        key: &'static str,
+        expected: &'static str,
+    ) -> Result<Option<T>, ScriptError> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        match value.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(ScriptError::Value { key, value: value.to_owned(), expected }),
+        }
+    }
+
+    fn required<T: std::str::FromStr>(
+        &mut self,
+        key: &'static str,
+        expected: &'static str,
+    ) -> Result<T, ScriptError> {
+        let missing = ScriptError::Missing { mode: self.mode.clone(), key };
+        self.number(key, expected)?.ok_or(missing)
+    }
+
+    fn size(&mut self, default: usize) -> Result<usize, ScriptError> {
+        let size = self.number("size", "a number of bytes")?.unwrap_or(default);
+        if (MIN_FRAME..=MAX_FRAME).contains(&size) {
+            return Ok(size);
+        }
+        Err(ScriptError::Value { key: "size", value: size.to_string(), expected: "60 to 69632 bytes" })
+    }
+
+    fn time(&mut self, key: &'static str) -> Result<Option<Duration>, ScriptError> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let (number, unit) = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0)]
+            .into_iter()
+            .find_map(|(suffix, unit)| Some((value.strip_suffix(suffix)?, unit)))
+            .unwrap_or((value, 1.0));
+        let seconds = number.parse::<f64>().ok().map(|number| number * unit);
+        match seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
+            Some(duration) => Ok(Some(duration)),
+            None => {
+                Err(ScriptError::Value { key, value: value.to_owned(), expected: "a time (2, 0.3, 2ms, 500us)" })
+            }
+        }
+    }
+
+    fn window(&mut self) -> Result<Window, ScriptError> {
+        let warmup = self.time("warmup")?.unwrap_or(Duration::from_millis(300));
+        Ok(Window { warmup, seconds: self.time("seconds")?.unwrap_or(Duration::from_secs(2)) })
+    }
+
+    fn check(&mut self) -> Result<bool, ScriptError> {
+        match self.take("check") {
+            None | Some("head") => Ok(false),
+            Some("all") => Ok(true),
+            Some(value) => {
+                Err(ScriptError::Value { key: "check", value: value.to_owned(), expected: "head or all" })
+            }
+        }
+    }
+
+    fn blast(&mut self) -> Result<Blast, ScriptError> {
+        let to = match self.take("to") {
+            None => return Err(ScriptError::Missing { mode: self.mode.clone(), key: "to" }),
+            Some("all") => Target::All,
+            Some(rank) => Target::Rank(rank.parse().map_err(|_| ScriptError::Value {
+                key: "to",
+                value: rank.to_owned(),
+                expected: "a rank or all",
+            })?),
+        };
+        let count = self.number("count", "a number of frames")?;
+        let rate = self.number("rate", "frames per second")?;
+        let burst = self.number("burst", "a number of frames")?.unwrap_or(64);
+        Ok(Blast { to, size: self.size(1514)?, burst, count, rate })
+    }
+
+    fn misdeeds(&mut self, kind: Garbage) -> Result<Misdeeds, ScriptError> {
+        Ok(Misdeeds {
+            kind,
+            to: self.number("to", "a rank")?,
+            count: self.number("count", "a number of frames")?.unwrap_or(1000),
+            rate: self.number("rate", "frames per second")?,
+            length: self.number("length", "a 32-bit number")?,
+            bytes: self.number("bytes", "a number of bytes")?,
+            size: self.number("size", "a number of bytes")?,
+            seed: self.number("seed", "a 64-bit number")?.unwrap_or(1),
+            seconds: self.time("seconds")?,
+        })
+    }
+
+    fn finish(self) -> Result<(), ScriptError> {
+        match self.pairs.first() {
+            None => Ok(()),
+            Some((key, _)) => Err(ScriptError::Key { mode: self.mode, key: (*key).to_owned() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rank_finds_its_own_clause() {
+        let script = "0:blast,to=1,size=60,seconds=3;1-3,7:sink,seconds=3; 7:echo";
+        let Job::Traffic { send: Some(blast), receive: false, window, .. } = role_of(script, 0).unwrap().job
+        else {
+            panic!("rank 0 blasts")
+        };
+        assert_eq!((blast.to, blast.size), (Target::Rank(1), 60));
+        assert_eq!(window.seconds, Duration::from_secs(3));
+        assert_eq!(role_of(script, 3).unwrap().mode, "sink");
+        assert_eq!(role_of(script, 7).unwrap().mode, "echo");
+        assert_eq!(role_of(script, 4).unwrap().mode, "idle");
+    }
+
+    #[test]
+    fn a_clause_without_ranks_is_everybody_s() {
+        assert_eq!(role_of("allping", 31).unwrap().mode, "allping");
+        assert_eq!(role_of("*:deaf", 31).unwrap().mode, "deaf");
+        assert_eq!(role_of("", 0).unwrap().mode, "idle");
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, micros) in [("2ms", 2000), ("500us", 500), ("0.25", 250_000), ("3s", 3_000_000)] {
+            let Job::PingPong { gap, .. } = role_of(&format!("pingpong,to=1,gap={text}"), 0).unwrap().job
+            else {
+                panic!("a ping-pong")
+            };
+            assert_eq!(gap, Duration::from_micros(micros), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_mode_of_garbage_is_known_by_its_name() {
+        for (name, kind) in Garbage::NAMES {
+            let Job::Garbage(misdeeds) = role_of(name, 0).unwrap().job else { panic!("{name}") };
+            assert_eq!((misdeeds.kind, kind.name()), (kind, name));
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let text = |script| role_of(script, 0).unwrap_err().to_string();
+        assert!(text("0:blats,to=1").starts_with("no mode \"blats\"; there are idle,"));
+        assert_eq!(text("0:blast"), "blast needs to=");
+        assert_eq!(text("0:sink,to=1"), "sink has no key \"to\"");
+        assert_eq!(text("0:blast,to=1,size=9"), "size=9 is not 60 to 69632 bytes");
+        assert_eq!(text("x:sink"), "\"x\" is no list of ranks");
+        assert_eq!(text("sink,seconds=-1"), "seconds=-1 is not a time (2, 0.3, 2ms, 500us)");
+    }
+}

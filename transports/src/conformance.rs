@@ -1,0 +1,102 @@
+//! The suite that every transport passes.
+//!
+//! Every rank runs it over its own end, in a thread or a process of its own, at the same time: the checks speak to each other
+//! through the transport. A check that fails says so at the rank that noticed; the others then run into the deadline.
+//!
+//! ```
+//! use mvpnet_switch::World;
+//! use mvpnet_transports::conformance::{self, Expectations};
+//! use mvpnet_transports::{FlowLimits, mem};
+//!
+//! let fabric = mem::fabric(World::new(1)?)?;
+//! for mut end in fabric {
+//!     conformance::run(&mut end, &Expectations::sure(FlowLimits::BUFFERS), |name| println!("{name}"))?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::{FlowLimits, Transport};
+
+mod delivery;
+mod flow;
+mod party;
+mod waking;
+
+use party::Party;
+
+/// What a transport promises beyond the trait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expectations {
+    /// Its bounds per peer.
+    pub limits: FlowLimits,
+    /// Whether a sleeper is rung without fail: then the suite sleeps without the backstop, so that a lost ring is a failure.
+    pub rings_surely: bool,
+    /// How long one check may take.
+    pub deadline: Duration,
+}
+
+impl Expectations {
+    /// A transport that loses no ring.
+    pub const fn sure(limits: FlowLimits) -> Self {
+        Expectations { limits, rings_surely: true, deadline: Duration::from_secs(60) }
+    }
+
+    /// A transport whose rings may get lost.
+    pub const fn unsure(limits: FlowLimits) -> Self {
+        Expectations { rings_surely: false, ..Expectations::sure(limits) }
+    }
+}
+
+/// A check that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("rank {rank}: {check}: {what}")]
+pub struct Failure {
+    /// The rank that noticed.
+    pub rank: u32,
+    /// The name of the check.
+    pub check: &'static str,
+    /// What was wrong.
+    pub what: String,
+}
+
+type Check = fn(&mut Party<'_>) -> Result<(), String>;
+
+/// All checks, in the order in which every rank runs them.
+const CHECKS: &[(&str, Check)] = &[
+    ("frames arrive once, whole and in order, between all pairs", delivery::all_pairs),
+    ("frames of every length arrive, also longer than a batch", delivery::every_length),
+    ("runs arrive as the records they are made of", delivery::runs),
+    ("floods keep their root", delivery::floods),
+    ("control records arrive whole and in order", delivery::control),
+    ("what is too long or for nobody is refused", delivery::refusals),
+    ("a rank reaches itself", delivery::oneself),
+    ("many to one: everybody's frames arrive", flow::many_to_one),
+    ("a receiver that does not consume stops its sender at the bounds, and control gets through", flow::back_pressure),
+    ("a slow receiver does not hold up traffic to others", flow::slow_receiver),
+    ("a blocked sender sleeps until credit comes", flow::credit_wakes),
+    ("a warm path allocates no buffers", flow::warm_path),
+    ("a token goes round while all others sleep", waking::token),
+    ("no ring is lost when sender and sleeper race", waking::races),
+    ("a rank that sleeps lets large messages through", waking::large_messages_to_sleepers),
+];
+
+/// Runs all checks over this rank's end. `starting` hears the name of each.
+pub fn run(
+    transport: &mut dyn Transport,
+    expectations: &Expectations,
+    mut starting: impl FnMut(&'static str),
+) -> Result<(), Failure> {
+    let rank = transport.me().index();
+    let mut party = Party::new(transport, *expectations);
+    for (name, check) in CHECKS {
+        starting(name);
+        party.start();
+        let result = check(&mut party).and_then(|()| party.meet());
+        result.map_err(|what| Failure { rank, check: name, what })?;
+    }
+    Ok(())
+}

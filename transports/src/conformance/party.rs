@@ -1,0 +1,239 @@
+//! One rank's side of the suite: sending, receiving and sleeping with a deadline, and meeting the others.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use mvpnet_switch::Rank;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+
+use super::Expectations;
+use crate::doze::PENDING_BACKSTOP;
+use crate::{Arm, Batch, MAX_FRAME_LEN, RecordKind, SendError, Transport, clock};
+
+/// A record that has arrived on the data lane.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub from: Rank,
+    pub kind: RecordKind,
+    pub root: Option<u32>,
+    pub frame: Vec<u8>,
+}
+
+pub(super) struct Party<'a> {
+    pub transport: &'a mut dyn Transport,
+    pub expectations: Expectations,
+    deadline: Duration,
+    /// What meetings have been held.
+    epoch: u32,
+    pub arrivals: VecDeque<Arrival>,
+    /// Control records that are not the suite's own.
+    pub control: VecDeque<(Rank, Vec<u8>)>,
+    meetings: Vec<(Rank, u32)>,
+    /// Keeps batches instead of recycling them, like a guest that does not read.
+    pub holds: bool,
+    pub held: Vec<Batch>,
+    pattern: Vec<u8>,
+}
+
+/// First byte of the control records by which the ranks meet.
+const MEETING: u8 = 0xff;
+
+impl<'a> Party<'a> {
+    pub fn new(transport: &'a mut dyn Transport, expectations: Expectations) -> Self {
+        let pattern = (0..MAX_FRAME_LEN + 256).map(|at| (at * 7 + at / 251) as u8).collect();
+        Party {
+            transport,
+            expectations,
+            deadline: Duration::ZERO,
+            epoch: 0,
+            arrivals: VecDeque::new(),
+            control: VecDeque::new(),
+            meetings: Vec::new(),
+            holds: false,
+            held: Vec::new(),
+            pattern,
+        }
+    }
+
+    /// A check begins.
+    pub fn start(&mut self) {
+        self.deadline = clock::now() + self.expectations.deadline;
+    }
+
+    pub fn me(&self) -> Rank {
+        self.transport.me()
+    }
+
+    /// Rank `index`, which the check knows to exist.
+    pub fn rank(&self, index: u32) -> Rank {
+        self.transport.world().rank(index).expect("checks name ranks of the world")
+    }
+
+    pub fn size(&self) -> u32 {
+        self.transport.world().size()
+    }
+
+    pub fn others(&self) -> Vec<Rank> {
+        let me = self.me();
+        self.transport.world().ranks().filter(|rank| *rank != me).collect()
+    }
+
+    /// A frame of any length whose bytes follow from length and number.
+    pub fn frame(&self, number: u32, len: usize) -> Vec<u8> {
+        let mut frame = self.pattern[number as usize % 251..][..len].to_vec();
+        let head = len.min(4);
+        frame[..head].copy_from_slice(&number.to_be_bytes()[..head]);
+        frame
+    }
+
+    /// Whether a frame is what [`Party::frame`] makes.
+    pub fn is_frame(&self, frame: &[u8], number: u32, len: usize) -> bool {
+        let head = len.min(4);
+        frame.len() == len
+            && frame[..head] == number.to_be_bytes()[..head]
+            && frame[head..] == self.pattern[number as usize % 251..][head..len]
+    }
+
+    /// Sends; waits for room where there is none.
+    pub fn send(&mut self, to: Rank, kind: RecordKind, root: Rank, payload: &[u8]) -> Result<(), String> {
+        self.retry(|transport| transport.send(to, kind, root, payload))
+    }
+
+    /// Sends a run; waits for room where there is none.
+    pub fn send_run(&mut self, to: Rank, run: &[u8]) -> Result<(), String> {
+        self.retry(|transport| transport.send_run(to, run))
+    }
+
+    fn retry(&mut self, send: impl Fn(&mut dyn Transport) -> Result<(), SendError>) -> Result<(), String> {
+        loop {
+            match send(self.transport) {
+                Ok(()) => return Ok(()),
+                Err(SendError::Full) => {
+                    if !self.pump()? {
+                        self.sleep("room to send")?;
+                    }
+                }
+                Err(error) => return Err(format!("send: {error}")),
+            }
+        }
+    }
+
+    /// Progress, then takes in what has come. True where anything has.
+    pub fn pump(&mut self) -> Result<bool, String> {
+        let mut any = false;
+        let _pending = self.transport.progress().map_err(|error| error.to_string())?;
+        while let Some(batch) = self.transport.receive().map_err(|error| error.to_string())? {
+            any = true;
+            self.take_in(&batch)?;
+            if self.holds && batch.lane() == crate::Lane::Data {
+                self.held.push(batch);
+            } else {
+                self.transport.recycle(batch);
+            }
+        }
+        let _pending = self.transport.progress().map_err(|error| error.to_string())?;
+        Ok(any)
+    }
+
+    fn take_in(&mut self, batch: &Batch) -> Result<(), String> {
+        for record in batch.records() {
+            let record = record.map_err(|error| error.to_string())?;
+            let (from, kind, frame) = (batch.from(), record.kind, &batch.bytes()[record.frame]);
+            match kind {
+                RecordKind::Control if frame.first() == Some(&MEETING) && frame.len() == 5 => {
+                    let epoch = frame[1..].first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+                    self.meetings.push((from, epoch));
+                }
+                RecordKind::Control => self.control.push_back((from, frame.to_vec())),
+                _ => self.arrivals.push_back(Arrival { from, kind, root: record.root, frame: frame.to_vec() }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what was held.
+    pub fn let_go(&mut self) -> Result<(), String> {
+        self.holds = false;
+        for batch in std::mem::take(&mut self.held) {
+            self.transport.recycle(batch);
+        }
+        self.pump().map(|_| ())
+    }
+
+    /// Works and sleeps until `done`.
+    pub fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> Result<bool, String>) -> Result<(), String> {
+        loop {
+            let came = self.pump()?;
+            if done(self)? {
+                return Ok(());
+            }
+            if !came {
+                self.sleep(what)?;
+            }
+        }
+    }
+
+    /// The next frame.
+    pub fn next_arrival(&mut self) -> Result<Arrival, String> {
+        self.until("a frame", |party| Ok(!party.arrivals.is_empty()))?;
+        self.arrivals.pop_front().ok_or_else(|| "no frame".into())
+    }
+
+    /// Sleeps as a rank does, but without the backstop where no ring may be lost.
+    pub fn sleep(&mut self, what: &str) -> Result<(), String> {
+        let now = clock::now();
+        let Some(left) = self.deadline.checked_sub(now) else {
+            return Err(format!("waited in vain for {what}; {:?}", self.transport.stats()));
+        };
+        let Arm::Sleep { at_most } = self.transport.arm() else { return Ok(()) };
+        let needs_backstop = at_most <= PENDING_BACKSTOP || !self.expectations.rings_surely;
+        let sleep = if needs_backstop { at_most.min(left) } else { left };
+        let result = ppoll(
+            &mut [PollFd::new(self.transport.doorbell(), PollFlags::POLLIN)],
+            Some(TimeSpec::from_duration(sleep)),
+            None,
+        );
+        self.transport.disarm();
+        match result {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(format!("poll: {error}")),
+        }
+    }
+
+    /// Sends everything off.
+    pub fn flush(&mut self) -> Result<(), String> {
+        loop {
+            self.pump()?;
+            if self.transport.progress().map_err(|error| error.to_string())?.bytes == 0 {
+                return Ok(());
+            }
+            self.sleep("sends to be handed over")?;
+        }
+    }
+
+    /// All ranks meet: nobody goes on before everybody has come here.
+    pub fn meet(&mut self) -> Result<(), String> {
+        self.epoch += 1;
+        let epoch = self.epoch;
+        let (me, zero) = (self.me(), self.rank(0));
+        let mut note = vec![MEETING];
+        note.extend_from_slice(&epoch.to_be_bytes());
+        if me != zero {
+            self.send(zero, RecordKind::Control, me, &note)?;
+            self.until("the meeting to end", |party| Ok(party.meetings.contains(&(zero, epoch))))?;
+        } else {
+            let others = self.others();
+            self.until("all to meet", |party| {
+                Ok(others.iter().all(|rank| party.meetings.contains(&(*rank, epoch))))
+            })?;
+            for rank in others {
+                self.send(rank, RecordKind::Control, me, &note)?;
+            }
+        }
+        self.meetings.retain(|(_, met)| *met > epoch);
+        self.flush()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,291 @@
+//! The `mpi` transport: ranks are the processes of an MPI job. Feature `mpi`.
+//!
+//! Batches are messages on a communicator of our own: started with `MPI_Isend`, matched with `MPI_Improbe`, received into pooled
+//! buffers, and never waited for. Byte credits in the batch header do what MPI does not: bound what is on the way. Idle ranks sleep and
+//! are [rung](bells). This file initialises; the calls of [`Transport`](crate::Transport) are in `carry`, the end is in `close`.
+//!
+//! `unsafe` is in `ffi`, `requests` and `page` alone, and no type of MPI leaves this module.
+
+use std::io;
+use std::time::Duration;
+
+use mvpnet_switch::{Rank, World, WorldError};
+use thiserror::Error;
+
+use crate::batch::Pool;
+use crate::credit::ReceiveWindow;
+use crate::doze::{self, Backstop};
+use crate::launcher::{LauncherMismatch, check_launcher, launcher_env};
+use crate::outbox::{FlowLimits, Outbox};
+use crate::peers::Peers;
+use crate::{TransportError, TransportStats};
+
+mod bells;
+mod card;
+mod carry;
+mod close;
+mod far;
+mod ffi;
+mod leftovers;
+mod page;
+mod requests;
+
+pub use bells::Bells;
+pub use close::CloseReport;
+pub use ffi::{MpiError, library_version};
+pub use leftovers::{Leftovers, leftovers};
+
+use bells::{Doorbell, PeerBell};
+use card::{CARD_LEN, Card};
+use requests::{Receives, Sends};
+
+/// Unused buffers of each size that a rank keeps.
+const KEEP_BUFFERS: usize = 64;
+
+/// How an [`MpiTransport`] is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MpiConfig {
+    /// Bounds per peer, the same on all ranks.
+    pub limits: FlowLimits,
+    /// How ranks wake each other, the same on all ranks.
+    pub bells: Bells,
+}
+
+impl Default for MpiConfig {
+    fn default() -> Self {
+        MpiConfig { limits: FlowLimits::MESSAGES, bells: Bells::Auto }
+    }
+}
+
+/// Why MPI could not be used.
+#[derive(Debug, Error)]
+pub enum InitError {
+    /// MPI can be initialised once in the life of a process.
+    #[error("MPI is initialised already")]
+    AlreadyInitialized,
+    /// The library does not allow threads beside the one that calls it.
+    #[error("{library} was built without support for threads (MPI_THREAD_FUNNELED)")]
+    Threads {
+        /// The library, as it names itself.
+        library: String,
+    },
+    /// The program was built for another MPI than the one that started it.
+    #[error(transparent)]
+    Launcher(#[from] LauncherMismatch),
+    /// More ranks than a job can have.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// Ranks run different versions of this program, or with different limits.
+    #[error("rank {other} runs another version of this program than rank {me}, or with other limits")]
+    Disagreement {
+        /// This rank.
+        me: u32,
+        /// The first rank that differs.
+        other: u32,
+    },
+    /// No doorbell could be made.
+    #[error("no doorbell for an idle rank: {0}")]
+    Doorbell(#[from] io::Error),
+    /// MPI itself failed.
+    #[error(transparent)]
+    Mpi(#[from] MpiError),
+}
+
+/// This process's end of an MPI job. Stays on the thread that made it.
+pub struct MpiTransport {
+    mpi: ffi::Mpi,
+    library: String,
+    me: Rank,
+    world: World,
+    limits: FlowLimits,
+    /// The cards of all ranks as they came; read when a peer is first talked to.
+    cards: Vec<u8>,
+    neighbours: Vec<Rank>,
+    fullest_host: usize,
+    doorbell: Doorbell,
+    pool: Pool,
+    peers: Peers<Peer>,
+    /// Slots in `peers` that have something queued, in flight or to be credited.
+    busy: Vec<usize>,
+    /// Record bytes queued, all peers together.
+    queued: usize,
+    /// Record bytes in flight.
+    in_flight: usize,
+    sends: Sends,
+    receives: Receives,
+    backstop: Backstop,
+    /// The last sleep, where no ring ended it.
+    slept_unrung: Option<Duration>,
+    sleep: Duration,
+    spin_for: Duration,
+    /// Found where it could not be returned.
+    failure: Option<TransportError>,
+    stats: TransportStats,
+}
+
+/// What is kept of a rank that was talked to.
+struct Peer {
+    rank: Rank,
+    outbox: Outbox,
+    data_in: ReceiveWindow,
+    control_in: ReceiveWindow,
+    /// Sends that are not complete.
+    in_flight: usize,
+    bell: PeerBell,
+    is_busy: bool,
+    is_gone: bool,
+}
+
+impl MpiTransport {
+    /// Initialises MPI and meets the other ranks. Every rank of the job calls this, on the thread that will use the transport, before
+    /// others are started.
+    ///
+    /// Also asks the system to end this thread's sleeps on time (PR_SET_TIMERSLACK), since a rank with pending sends sleeps for 100 µs at most.
+    pub fn init(config: MpiConfig) -> Result<Self, InitError> {
+        let library = library_version();
+        let mpi = ffi::Mpi::init().map_err(|error| match error {
+            ffi::StartError::AlreadyInitialized => InitError::AlreadyInitialized,
+            ffi::StartError::Threads => InitError::Threads { library: library.clone() },
+            ffi::StartError::Mpi(error) => InitError::Mpi(error),
+        })?;
+        match Self::meet(mpi, library, config) {
+            Ok(transport) => Ok(transport),
+            Err((mpi, error)) => {
+                // All ranks fail alike, so that finalising, which every one has to do, ends.
+                close::finalize(mpi, 1);
+                Err(error)
+            }
+        }
+    }
+
+    fn meet(mpi: ffi::Mpi, library: String, config: MpiConfig) -> Result<Self, (ffi::Mpi, InitError)> {
+        let met = match Meeting::hold(&mpi, &library, config) {
+            Ok(met) => met,
+            Err(error) => return Err((mpi, error)),
+        };
+        let Meeting { me, world, cards, doorbell, neighbours, fullest_host, spin_for } = met;
+        if let Err(error) = nix::sys::prctl::set_timerslack(1) {
+            tracing::debug!(%error, "short sleeps will be longer than asked for");
+        }
+        Ok(MpiTransport {
+            mpi,
+            library,
+            me,
+            world,
+            limits: config.limits.workable(),
+            cards,
+            neighbours,
+            fullest_host,
+            doorbell,
+            pool: Pool::new(KEEP_BUFFERS),
+            peers: Peers::new(world),
+            busy: Vec::new(),
+            queued: 0,
+            in_flight: 0,
+            sends: Sends::default(),
+            receives: Receives::default(),
+            backstop: Backstop::default(),
+            slept_unrung: None,
+            sleep: Duration::ZERO,
+            spin_for,
+            failure: None,
+            stats: TransportStats::default(),
+        })
+    }
+
+    /// The MPI library, as it names itself.
+    pub fn library(&self) -> &str {
+        &self.library
+    }
+
+    /// The ranks on this host, in ascending order, this one included.
+    pub fn neighbours(&self) -> &[Rank] {
+        &self.neighbours
+    }
+
+    /// The number of ranks on the host that has most.
+    pub fn fullest_host(&self) -> usize {
+        self.fullest_host
+    }
+}
+
+/// What the ranks learn of each other at start.
+struct Meeting {
+    me: Rank,
+    world: World,
+    cards: Vec<u8>,
+    doorbell: Doorbell,
+    neighbours: Vec<Rank>,
+    fullest_host: usize,
+    spin_for: Duration,
+}
+
+impl Meeting {
+    fn hold(mpi: &ffi::Mpi, library: &str, config: MpiConfig) -> Result<Self, InitError> {
+        let size = mpi.size()?;
+        check_launcher(launcher_env(), size, library)?;
+        let world = World::new(size)?;
+        let me = world.rank(mpi.rank()?).expect("MPI numbers its ranks below the size (MPI 3.1, §6.2)");
+        let mut key = random_key()?;
+        mpi.broadcast(&mut key)?;
+        // A rank without a doorbell still takes part in the exchange, or the others would wait for ever.
+        let doorbell = Doorbell::new(config.bells, key, me.index());
+        let announced = doorbell.as_ref().map_err(|_| ()).and_then(|doorbell| doorbell.announce().map_err(|_| ()));
+        let (page, pipe, udp_port) = announced.unwrap_or(((-1, 0), (-1, 0), 0));
+        let agreement = card::fnv1a(format!("{} {:?}", env!("CARGO_PKG_VERSION"), config).as_bytes());
+        let mine = Card {
+            agreement,
+            host: card::host_identity(),
+            pid: std::process::id(),
+            cores: u16::try_from(doze::cores()).unwrap_or(u16::MAX),
+            udp_port,
+            page,
+            pipe,
+            addresses: card::host_addresses(),
+        };
+        let cards = mpi.gather_to_all(&mine.to_bytes(), size as usize)?;
+        let mut doorbell = doorbell?;
+        let hosts = Hosts::of(world, &cards);
+        if let Some(other) = world.ranks().find(|rank| card_of(&cards, *rank).agreement != agreement) {
+            return Err(InitError::Disagreement { me: me.index(), other: other.index() });
+        }
+        let neighbours: Vec<Rank> = world.ranks().filter(|rank| card_of(&cards, *rank).host == mine.host).collect();
+        if neighbours.len() == size as usize {
+            doorbell.close_far();
+        }
+        let spin_for = doze::spin_for(neighbours.len(), doze::cores());
+        Ok(Meeting { me, world, cards, doorbell, neighbours, fullest_host: hosts.fullest(), spin_for })
+    }
+}
+
+/// How many ranks each host has.
+struct Hosts {
+    ranks: std::collections::BTreeMap<u64, usize>,
+}
+
+impl Hosts {
+    fn of(world: World, cards: &[u8]) -> Self {
+        let mut ranks = std::collections::BTreeMap::new();
+        for rank in world.ranks() {
+            *ranks.entry(card_of(cards, rank).host).or_default() += 1;
+        }
+        Hosts { ranks }
+    }
+
+    fn fullest(&self) -> usize {
+        self.ranks.values().copied().max().unwrap_or(1)
+    }
+}
+
+/// One rank's card among those of all.
+fn card_of(cards: &[u8], rank: Rank) -> Card {
+    let card = cards[rank.index() as usize * CARD_LEN..].first_chunk();
+    Card::from_bytes(card.expect("a card of every rank was gathered"))
+}
+
+fn random_key() -> io::Result<page::Key> {
+    use io::Read;
+    let mut key = page::Key::default();
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
+    Ok(key)
+}
