@@ -26,10 +26,9 @@ fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "mvpnet: {text}");
 }
 
-/// `mpirun … mvpnet` with a program that cannot.
 #[cfg(not(feature = "mpi"))]
 pub mod mpi {
-    //! The program was built without MPI.
+    //! `mpirun … mvpnet`, with a program that was built without MPI.
 
     use std::process::ExitCode;
 

@@ -15,7 +15,8 @@ impl Clock {
     /// A clock that reads zero now.
     #[allow(clippy::disallowed_methods, reason = "this is where the real time enters")]
     pub fn start() -> Self {
-        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since_1970 =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self {
             origin: std::time::Instant::now(),
             unix_origin_ns: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),

@@ -1,6 +1,8 @@
 //! Frame loops over the in-memory transport, with sockets in place of guests: what a rank does with real
 //! octets, without qemu.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that fails says so by panicking, and its deadlines are real")]
+
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as WallInstant};
@@ -50,7 +52,9 @@ impl Guest {
                 socket.set_read_timeout(Some(wait)).unwrap();
                 let mut prefix = [0; 4];
                 match socket.read_exact(&mut prefix) {
-                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return None,
+                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                        return None;
+                    }
                     other => other.unwrap(),
                 }
                 frame.truncate(u32::from_be_bytes(prefix) as usize);
@@ -255,7 +259,9 @@ fn frames_for_a_guest_that_is_gone_are_counted() {
 fn control_messages_reach_the_control_plane_and_never_the_guest() {
     let mut nodes = start(3, LinkKind::Stream);
     nodes[0].handle.send(Command::Message { to: nodes[2].rank, payload: b"order".to_vec() });
-    let Some(Event::Message { from, payload }) = nodes[2].events.blocking_recv() else { panic!("no message") };
+    let Some(Event::Message { from, payload }) = nodes[2].events.blocking_recv() else {
+        panic!("no message")
+    };
     assert_eq!((from, payload.as_slice()), (nodes[0].rank, &b"order"[..]));
     assert_eq!(nodes[2].guest.receive(Duration::from_millis(5)), None);
     stop(nodes);

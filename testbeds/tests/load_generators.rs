@@ -1,5 +1,7 @@
 //! Load generators joined by one socketpair, or by paths, without any switch: what they count can be relied on.
 
+#![allow(clippy::unwrap_used, reason = "the functions that tests share are tests too")]
+
 use std::{
     fs,
     os::fd::OwnedFd,
@@ -105,7 +107,8 @@ fn both_ways_at_once() {
 fn a_window_is_measured_and_then_the_sender_stops() {
     let [blast, sink] = stream("0:blast,to=1;1:sink,warmup=0.05,seconds=0.2");
     assert!(sink["received"]["frames_per_second"].as_f64().unwrap() > 1000.0, "{sink}");
-    assert_eq!(sink["received"]["seconds"].as_f64().unwrap().max(0.2), sink["received"]["seconds"]);
+    let seconds = sink["received"]["seconds"].as_f64().unwrap();
+    assert!((0.1..2.0).contains(&seconds), "{sink}");
     assert_eq!(blast["sent"]["unheard"], serde_json::json!([]), "{blast}");
 }
 

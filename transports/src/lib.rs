@@ -101,7 +101,8 @@ pub trait Transport {
     /// Takes back a batch whose records have been consumed: its buffer is used again and its sender gets its credit.
     fn recycle(&mut self, batch: Batch);
 
-    /// Announces that this rank is about to sleep, then looks once more for work.
+    /// Announces that this rank is about to sleep, then looks once more for work: a batch that has come, or room in a queue that
+    /// refused the last send to its peer with [`SendError::Full`]. Both also ring.
     fn arm(&mut self) -> Arm;
 
     /// Becomes readable when a peer rings. Only [`disarm`](Transport::disarm) reads it.

@@ -64,6 +64,8 @@ pub struct MemTransport {
     busy: Vec<usize>,
     /// Record bytes queued, all peers together.
     queued: usize,
+    /// Whether a queue that refused has room again, of which the caller has not heard.
+    has_room_come: bool,
     inbound: Peers<Inbound>,
     /// The slot in `inbound` to look at first.
     turn: usize,
@@ -83,6 +85,8 @@ struct Outbound {
     spent: Consumer<Buffer>,
     pair: Arc<Pair>,
     is_busy: bool,
+    /// Whether the last send was refused for want of room.
+    has_refused: bool,
 }
 
 impl MemTransport {
@@ -96,6 +100,7 @@ impl MemTransport {
             out: Peers::new(world),
             busy: Vec::new(),
             queued: 0,
+            has_room_come: false,
             inbound: Peers::new(world),
             turn: 0,
             fetch: 0,
@@ -112,7 +117,7 @@ impl MemTransport {
         let slot = self.out.slot_or_insert_with(to, || {
             let (ring, spent, pair, inbound) = ring_pair(me, limits.batches_on_the_way());
             door.leave(inbound);
-            Outbound { to, outbox: Outbox::new(limits), ring, spent, pair, is_busy: false }
+            Outbound { to, outbox: Outbox::new(limits), ring, spent, pair, is_busy: false, has_refused: false }
         });
         slot.ok_or(SendError::PeerGone(to))
     }
@@ -133,12 +138,15 @@ impl MemTransport {
         }
         let peer = &mut self.out[slot];
         self.queued += peer.outbox.queued() - before;
-        if result.is_ok() && !peer.is_busy {
-            peer.is_busy = true;
-            self.busy.push(slot);
-        }
-        if peer.outbox.has_sealed() {
-            self.flush(slot);
+        peer.has_refused = result == Err(SendError::Full);
+        if result.is_ok() {
+            if !peer.is_busy {
+                peer.is_busy = true;
+                self.busy.push(slot);
+            }
+            if peer.outbox.has_sealed() {
+                self.flush(slot);
+            }
         }
         result
     }
@@ -161,7 +169,9 @@ impl MemTransport {
             // The ring has a free slot and no other producer.
             sent |= peer.ring.push(Parcel { lane, buffer }).is_ok();
         }
-        self.queued -= before - peer.outbox.queued();
+        let left = before - peer.outbox.queued();
+        self.queued -= left;
+        self.has_room_come |= left > 0 && std::mem::take(&mut peer.has_refused);
         if sent && door.ring_if(Sleep::is_asleep) {
             self.stats.rings += 1;
         }
@@ -291,7 +301,7 @@ impl Transport for MemTransport {
         self.fetch_all_spent();
         let door = &self.doors[self.me.index() as usize];
         door.set(if self.queued == 0 { Sleep::Idle } else { Sleep::Blocked });
-        if self.has_work() {
+        if std::mem::take(&mut self.has_room_come) || self.has_work() {
             self.disarm();
             return Arm::Ready;
         }

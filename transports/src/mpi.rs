@@ -109,6 +109,8 @@ pub struct MpiTransport {
     busy: Vec<usize>,
     /// Record bytes queued, all peers together.
     queued: usize,
+    /// Whether a queue that refused has room again, of which the caller has not heard.
+    has_room_come: bool,
     /// Record bytes in flight.
     in_flight: usize,
     sends: Sends,
@@ -133,6 +135,8 @@ struct Peer {
     in_flight: usize,
     bell: PeerBell,
     is_busy: bool,
+    /// Whether the last send was refused for want of room.
+    has_refused: bool,
     is_gone: bool,
 }
 
@@ -181,6 +185,7 @@ impl MpiTransport {
             peers: Peers::new(world),
             busy: Vec::new(),
             queued: 0,
+            has_room_come: false,
             in_flight: 0,
             sends: Sends::default(),
             receives: Receives::default(),

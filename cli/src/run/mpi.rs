@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use mvpnet_node::job::{RankEnd, RankSetup, Watch, listen, live};
 use mvpnet_qemu_driver::supervise::Leftover;
+use mvpnet_transports::Transport;
 use mvpnet_transports::launcher::launcher_env;
 use mvpnet_transports::mpi::{MpiConfig, MpiTransport, leftovers};
-use mvpnet_transports::Transport;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
@@ -27,7 +27,8 @@ pub fn run(options: &Options) -> ExitCode {
     // Before MPI: whatever is wrong with the command line is wrong on every rank, and none has to be told.
     let launcher = launcher_env();
     if let Some(size) = launcher.and_then(|launcher| launcher.size)
-        && let Err(error) = options.for_rank(launcher.map_or(0, |launcher| launcher.rank), size, &HostDefaults::read())
+        && let Err(error) =
+            options.for_rank(launcher.map_or(0, |launcher| launcher.rank), size, &HostDefaults::read())
     {
         return wrong_usage(&error, launcher.map(|launcher| launcher.rank));
     }
@@ -83,7 +84,8 @@ fn run_rank(transport: MpiTransport, options: RankOptions) -> ExitCode {
     let (wish, wishes) = mpsc::unbounded_channel();
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     let (loop_part, setup) = parts.split(host, wishes, (me.index() == 0).then_some(notices));
-    let control = spawn_control(setup, wish, Teller::new(world, &options), heard, options.shared.exit_on_eof, span);
+    let control =
+        spawn_control(setup, wish, Teller::new(world, &options), heard, options.shared.exit_on_eof, span);
     let end = loop_part.run(transport);
     let rank_end = match control.map(JoinHandle::join) {
         Ok(Ok(rank_end)) => rank_end,

@@ -33,7 +33,12 @@ pub fn switch_config(options: &RankOptions, me: Rank, world: World) -> Config {
 }
 
 /// Plans rank `me`; `leftovers` are what else has to go with it.
-pub fn plan(options: &RankOptions, me: Rank, world: World, leftovers: Vec<Leftover>) -> Result<RankPlan, Problem> {
+pub fn plan(
+    options: &RankOptions,
+    me: Rank,
+    world: World,
+    leftovers: Vec<Leftover>,
+) -> Result<RankPlan, Problem> {
     let path = std::env::var_os("PATH");
     let path = path.as_deref();
     let shared = &options.shared;
@@ -42,7 +47,8 @@ pub fn plan(options: &RankOptions, me: Rank, world: World, leftovers: Vec<Leftov
         check::application(shared, path).map_err(usage)?;
     }
     let qemu = check::qemu(shared, path).map_err(usage)?;
-    let accel = Accel::choose(shared.accel, &KvmProbe::of_this_host()).map_err(|error| unable(error.to_string()))?;
+    let accel =
+        Accel::choose(shared.accel, &KvmProbe::of_this_host()).map_err(|error| unable(error.to_string()))?;
     let children = Children {
         me,
         world,
@@ -63,17 +69,17 @@ pub fn plan(options: &RankOptions, me: Rank, world: World, leftovers: Vec<Leftov
         images: images(options, me)?,
         seed: options.cloud_init.as_deref().map(seed).transpose()?,
         direct_boot: direct_boot(options)?,
-        mtu: u16::try_from(shared.mtu).map_err(|_| wrong(format!("--mtu {} is more than a NIC has", shared.mtu)))?,
+        mtu: u16::try_from(shared.mtu)
+            .map_err(|_| wrong(format!("--mtu {} is more than a NIC has", shared.mtu)))?,
         link: link_kind(shared.net),
         socket_dir: shared.socket_dir.clone(),
         dns_search: shared.domains.clone(),
         tftp: shared.tftp_dir.clone(),
         ready_when: options.ready.clone(),
-        ready_times: shared.ssh_timeout.map_or_else(|| ReadyTimes::default_for(accel), ReadyTimes::with_overall),
-        ladder: StopLadder {
-            powerdown_grace: shared.grace(accel),
-            ..StopLadder::default_for(accel)
-        },
+        ready_times: shared
+            .ssh_timeout
+            .map_or_else(|| ReadyTimes::default_for(accel), ReadyTimes::with_overall),
+        ladder: StopLadder { powerdown_grace: shared.grace(accel), ..StopLadder::default_for(accel) },
         keeper: KeeperSpec {
             wrap_log: options.wrapper_log.then(|| log_file(options, "wrap")),
             console_log: options.console_log.then(|| log_file(options, "con")),
@@ -109,8 +115,11 @@ fn link_kind(net: NetKind) -> LinkKind {
 }
 
 fn images(options: &RankOptions, me: Rank) -> Result<Vec<image::ImagePlan>, Problem> {
-    let context =
-        PlanContext { run_dir: options.shared.run_dir.as_deref(), job: options.shared.job.as_deref(), rank: me };
+    let context = PlanContext {
+        run_dir: options.shared.run_dir.as_deref(),
+        job: options.shared.job.as_deref(),
+        rank: me,
+    };
     let plan = |spec: &ImageSpec| {
         let plan = image::plan(spec, context).map_err(|error| wrong(error.to_string()))?;
         plan.check().map_err(|error| wrong(error.to_string()))?;
@@ -144,7 +153,9 @@ fn readable(flag: &str, path: &Path) -> Result<(), Problem> {
 /// The longest socket name must fit before anything is started.
 fn check_sockets(guest: &GuestPlan) -> Result<(), Problem> {
     let Some(dir) = &guest.socket_dir else { return Ok(()) };
-    socket_path(dir, "switch", guest.job.as_deref(), guest.me).map(drop).map_err(|error| wrong(error.to_string()))
+    socket_path(dir, "switch", guest.job.as_deref(), guest.me)
+        .map(drop)
+        .map_err(|error| wrong(error.to_string()))
 }
 
 fn usage(error: Usage) -> Problem {

@@ -32,7 +32,10 @@ mod tests {
 
     #[test]
     fn every_counter_of_every_rank_is_listed_and_summed_up() {
-        let ranks = vec![vec![("a".to_owned(), 1), ("b".to_owned(), 0)], vec![("a".to_owned(), 4), ("b".to_owned(), 0)]];
+        let ranks = vec![
+            vec![("a".to_owned(), 1), ("b".to_owned(), 0)],
+            vec![("a".to_owned(), 4), ("b".to_owned(), 0)],
+        ];
         assert_eq!(render(&ranks), "0.a=1\n0.b=0\n1.a=4\n1.b=0\nmin/mean/max.a=1/2/4\n");
     }
 }

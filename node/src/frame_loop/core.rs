@@ -1,7 +1,7 @@
 //! What every part of a turn works on: the switch, the transport, the capture tap and the clock. Apart
 //! from the guest's port, so that frames can stay in the link's buffer while they are decided and sent.
 
-use mvpnet_switch::{DropReason, Flood, Instant, PortId, Switch, Verdict};
+use mvpnet_switch::{DropReason, Flood, PortId, Switch, Verdict};
 use mvpnet_transports::{RecordKind, SendError, Transport};
 
 use crate::capture::{Direction, Port, Tap};
@@ -19,27 +19,29 @@ impl<T: Transport> Core<T> {
     #[inline]
     pub(super) fn capture(
         &mut self,
-        now: Instant,
         port: Port,
         direction: Direction,
         frame: &[u8],
         dropped: Option<DropReason>,
     ) {
         if let Some(tap) = &mut self.tap {
-            tap.record(port, direction, self.clock.unix_ns(now), frame, dropped);
+            // A turn handles many frames; with a capture each has its own time.
+            let at = self.clock.unix_ns(self.clock.now());
+            tap.record(port, direction, at, frame, dropped);
         }
     }
 
     /// Writes the switch's answer to the guest to the capture.
-    pub(super) fn capture_reply(&mut self, now: Instant, dropped: Option<DropReason>) {
+    pub(super) fn capture_reply(&mut self, dropped: Option<DropReason>) {
         if let Some(tap) = &mut self.tap {
-            tap.record(Port::Guest, Direction::Outbound, self.clock.unix_ns(now), self.switch.reply(), dropped);
+            let at = self.clock.unix_ns(self.clock.now());
+            tap.record(Port::Guest, Direction::Outbound, at, self.switch.reply(), dropped);
         }
     }
 
     /// Enters the fate of one copy of a frame into the books and into the capture.
     #[inline]
-    pub(super) fn account(&mut self, now: Instant, port: PortId, frame: &[u8], dropped: Option<DropReason>) {
+    pub(super) fn account(&mut self, port: PortId, frame: &[u8], dropped: Option<DropReason>) {
         match dropped {
             None => self.switch.sent(port, frame.len()),
             Some(reason) => self.switch.egress_drop(port, reason, frame.len()),
@@ -48,15 +50,15 @@ impl<T: Transport> Core<T> {
             PortId::Guest => Port::Guest,
             PortId::Peer(_) => Port::Transport,
         };
-        self.capture(now, captured_on, Direction::Outbound, frame, dropped);
+        self.capture(captured_on, Direction::Outbound, frame, dropped);
     }
 
     /// Sends a flooded frame to this rank's children in the tree. Floods do not wait for room: a storm
     /// must not stall unicast.
-    pub(super) fn flood_to_children(&mut self, now: Instant, flood: Flood, frame: &[u8]) {
+    pub(super) fn flood_to_children(&mut self, flood: Flood, frame: &[u8]) {
         for child in flood.children() {
             let outcome = self.transport.send(child, RecordKind::Flood, flood.root, frame);
-            self.account(now, PortId::Peer(child), frame, outcome.err().map(|error| drop_reason(&error)));
+            self.account(PortId::Peer(child), frame, outcome.err().map(|error| drop_reason(&error)));
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Run {
 
 impl<T: Transport> RankLoop<T> {
     /// Takes at most one read's worth of frames from the guest.
-    pub(super) fn from_guest(&mut self, now: Instant) -> Work {
+    pub(super) fn take_from_guest(&mut self, now: Instant) -> Work {
         if let Some(run) = self.stalled.take() {
             self.send_run(now, run);
         }
@@ -70,10 +70,10 @@ impl<T: Transport> RankLoop<T> {
         let Some(guest) = &mut self.guest else { return };
         let frame = &guest.link.bytes()[record.start + PREFIX_LEN..record.end];
         let verdict = self.core.switch.decide(now, Ingress::Guest, frame, frame.len());
-        self.core.capture(now, Port::Guest, Direction::Inbound, frame, verdict_drop(&verdict));
+        self.core.capture(Port::Guest, Direction::Inbound, frame, verdict_drop(&verdict));
         match verdict {
             Verdict::Forward(PortId::Peer(to)) => self.extend_run(now, to, record),
-            Verdict::Flood(flood) => self.core.flood_to_children(now, flood, frame),
+            Verdict::Flood(flood) => self.core.flood_to_children(flood, frame),
             Verdict::Reply(_) => guest.push_reply(&mut self.core, now),
             Verdict::Control(Control::Shutdown) => self.mailbox.tell(Event::ShutdownAddress),
             // What else is consumed asks for nothing to be done.
@@ -98,13 +98,15 @@ impl<T: Transport> RankLoop<T> {
         match self.core.transport.send_run(run.to, &guest.link.bytes()[run.octets.clone()]) {
             Ok(()) => {
                 self.room_at(now, run.to);
-                self.account_run(now, &run, None);
+                self.account_run(&run, None);
             }
-            Err(SendError::Full) => match self.patience.entry(run.to).or_insert(Patience::Calm).refused(now) {
-                Answer::Wait => self.stalled = Some(run),
-                Answer::Drop => self.account_run(now, &run, Some(DropReason::QueueFull)),
-            },
-            Err(error) => self.account_run(now, &run, Some(drop_reason(&error))),
+            Err(SendError::Full) => {
+                match self.patience.entry(run.to).or_insert(Patience::Calm).refused(now) {
+                    Answer::Wait => self.stalled = Some(run),
+                    Answer::Drop => self.account_run(&run, Some(DropReason::QueueFull)),
+                }
+            }
+            Err(error) => self.account_run(&run, Some(drop_reason(&error))),
         }
     }
 
@@ -121,12 +123,12 @@ impl<T: Transport> RankLoop<T> {
     }
 
     /// Enters a run's frames into the books, and into the capture.
-    pub(super) fn account_run(&mut self, now: Instant, run: &Run, dropped: Option<DropReason>) {
+    pub(super) fn account_run(&mut self, run: &Run, dropped: Option<DropReason>) {
         let Some(guest) = &self.guest else { return };
         let mut rest = &guest.link.bytes()[run.octets.clone()];
         while let Some((prefix, tail)) = rest.split_first_chunk::<PREFIX_LEN>() {
             let (frame, tail) = tail.split_at(u32::from_be_bytes(*prefix) as usize);
-            self.core.account(now, PortId::Peer(run.to), frame, dropped);
+            self.core.account(PortId::Peer(run.to), frame, dropped);
             rest = tail;
         }
     }

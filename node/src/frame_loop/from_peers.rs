@@ -14,7 +14,7 @@ const BATCHES_PER_TURN: usize = 16;
 
 impl<T: Transport> RankLoop<T> {
     /// Takes what peers sent, as far as the guest has room for it.
-    pub(super) fn from_peers(&mut self, now: Instant) -> Result<Work, TransportError> {
+    pub(super) fn take_from_peers(&mut self, now: Instant) -> Result<Work, TransportError> {
         let mut work = Work::Nothing;
         for _ in 0..BATCHES_PER_TURN {
             let admission = self.guest.as_mut().map_or(Admission::Absent, |guest| guest.admission(now));
@@ -60,7 +60,9 @@ impl<T: Transport> RankLoop<T> {
             RecordKind::Unicast => unicast(batch.from()),
             RecordKind::Flood => match record.root.map(|root| self.core.transport.world().rank(root)) {
                 Some(Ok(origin)) => Ingress::Peer { origin, delivery: Delivery::Flood },
-                _ => return self.core.switch.refuse(unicast(batch.from()), DropReason::BadRecord, frame.len()),
+                _ => {
+                    return self.core.switch.refuse(unicast(batch.from()), DropReason::BadRecord, frame.len());
+                }
             },
             RecordKind::Control => {
                 let message = Event::Message { from: batch.from(), payload: frame.to_vec() };
@@ -68,15 +70,18 @@ impl<T: Transport> RankLoop<T> {
             }
         };
         let verdict = self.core.switch.decide(now, ingress, frame, frame.len());
-        self.core.capture(now, Port::Transport, Direction::Inbound, frame, verdict_drop(&verdict));
+        self.core.capture(Port::Transport, Direction::Inbound, frame, verdict_drop(&verdict));
         let for_guest = match verdict {
             Verdict::Forward(PortId::Guest) => true,
             Verdict::Flood(flood) => {
-                self.core.flood_to_children(now, flood, frame);
+                self.core.flood_to_children(flood, frame);
                 flood.to_guest
             }
             // A peer's frame goes to other peers only down the tree, and peers are not answered.
-            Verdict::Forward(PortId::Peer(_)) | Verdict::Reply(_) | Verdict::Control(_) | Verdict::Drop(_) => false,
+            Verdict::Forward(PortId::Peer(_))
+            | Verdict::Reply(_)
+            | Verdict::Control(_)
+            | Verdict::Drop(_) => false,
         };
         if !for_guest {
             return;
@@ -84,11 +89,11 @@ impl<T: Transport> RankLoop<T> {
         match admission {
             Admission::Room => {
                 share.add(&record);
-                self.core.capture(now, Port::Guest, Direction::Outbound, frame, None);
+                self.core.capture(Port::Guest, Direction::Outbound, frame, None);
             }
-            Admission::Absent => self.core.account(now, PortId::Guest, frame, Some(self.absence())),
+            Admission::Absent => self.core.account(PortId::Guest, frame, Some(self.absence())),
             Admission::Slow | Admission::Wait => {
-                self.core.account(now, PortId::Guest, frame, Some(DropReason::QueueFull));
+                self.core.account(PortId::Guest, frame, Some(DropReason::QueueFull));
             }
         }
     }

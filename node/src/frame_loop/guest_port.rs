@@ -128,7 +128,7 @@ impl GuestPort {
         let full = self.waiting >= QUEUE_OCTETS || self.queue.len() >= QUEUE_ITEMS;
         let dropped = full.then_some(DropReason::QueueFull);
         let frame_len = core.switch.reply().len();
-        core.capture_reply(now, dropped);
+        core.capture_reply(dropped);
         if full {
             core.switch.egress_drop(PortId::Guest, DropReason::QueueFull, frame_len);
             return;

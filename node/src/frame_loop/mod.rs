@@ -123,13 +123,29 @@ impl<T: Transport> RankLoop<T> {
 
     fn turn(&mut self, now: Instant) -> Result<Work, TransportError> {
         let mut work = self.obey();
-        work = work.or(self.from_peers(now)?);
-        work = work.or(self.to_guest());
-        work = work.or(self.from_guest(now));
+        work = work.or(self.take_from_peers(now)?);
+        work = work.or(self.feed_guest());
+        work = work.or(self.take_from_guest(now));
         // What is still pending shortens the sleep: the transport sees to that when it is armed.
         let _ = self.core.transport.progress()?;
         // What the guest asked of the switch is answered in the same turn.
-        Ok(work.or(self.to_guest()))
+        Ok(work.or(self.feed_guest()))
+    }
+
+    /// Hands the guest what waits for it.
+    fn feed_guest(&mut self) -> Work {
+        let Some(guest) = &mut self.guest else { return Work::Nothing };
+        if !guest.has_waiting() {
+            return Work::Nothing;
+        }
+        match guest.write(&mut self.core) {
+            Ok(0) => Work::Nothing,
+            Ok(_) => Work::Done,
+            Err(error) => {
+                self.lose_guest(error.desc());
+                Work::Done
+            }
+        }
     }
 
     /// Does what the control plane asked for.
@@ -142,7 +158,9 @@ impl<T: Transport> RankLoop<T> {
                 Command::Detach => self.detach_guest(),
                 Command::Message { to, payload } => {
                     if self.outbox.len() == OUTBOX_LIMIT {
-                        tracing::error!("more than {OUTBOX_LIMIT} control messages wait: one to rank {to} is lost");
+                        tracing::error!(
+                            "more than {OUTBOX_LIMIT} control messages wait: one to rank {to} is lost"
+                        );
                     } else {
                         self.outbox.push_back((to, payload));
                     }
@@ -179,9 +197,8 @@ impl<T: Transport> RankLoop<T> {
 
     /// Lets go of the guest; what it had not taken yet is counted.
     fn detach_guest(&mut self) {
-        let now = self.core.clock.now();
         for run in [self.stalled.take(), self.open.take()].into_iter().flatten() {
-            self.account_run(now, &run, Some(DropReason::GuestGone));
+            self.account_run(&run, Some(DropReason::GuestGone));
         }
         if let Some(mut guest) = self.guest.take() {
             self.had_guest = true;

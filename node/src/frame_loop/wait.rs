@@ -7,9 +7,9 @@ use mvpnet_transports::{Arm, Transport};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
+use super::RankLoop;
 use super::guest_port::Admission;
-use super::{RankLoop, Work};
-use crate::frame_loop::patience::PATIENCE;
+use super::patience::PATIENCE;
 
 /// Longest sleep while frames wait for room at a destination, so that [`PATIENCE`] is kept.
 const STALLED_SLEEP: Duration = Duration::from_micros(500);
@@ -51,40 +51,24 @@ impl<T: Transport> RankLoop<T> {
         if !self.outbox.is_empty() {
             at_most = at_most.min(OUTBOX_SLEEP);
         }
-        let mut fds = [
-            PollFd::new(self.core.transport.doorbell(), PollFlags::POLLIN),
-            PollFd::new(self.mailbox.fd(), PollFlags::POLLIN),
-            PollFd::new(self.mailbox.fd(), PollFlags::empty()),
-        ];
-        let mut watched = 2;
-        if let Some(guest) = &self.guest {
+        let mailbox = PollFd::new(self.mailbox.fd(), PollFlags::POLLIN);
+        let doorbell = PollFd::new(self.core.transport.doorbell(), PollFlags::POLLIN);
+        let timeout = Some(TimeSpec::from_duration(at_most));
+        // EINTR and whatever else ends the sleep early costs one more turn.
+        let rung = if let Some(guest) = &self.guest {
             let mut interest = PollFlags::empty();
             interest.set(PollFlags::POLLIN, self.stalled.is_none());
             interest.set(PollFlags::POLLOUT, guest.has_waiting());
-            fds[watched] = PollFd::new(guest.link.fd(), interest);
-            watched += 1;
-        }
-        // EINTR and whatever else ends the sleep early costs one more turn.
-        let _ = ppoll(&mut fds[..watched], Some(TimeSpec::from_duration(at_most)), None);
-        let rung = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
-        if rung(&fds[1]) {
+            let mut fds = [mailbox, doorbell, PollFd::new(guest.link.fd(), interest)];
+            let _ = ppoll(&mut fds, timeout, None);
+            fds[0].any()
+        } else {
+            let mut fds = [mailbox, doorbell];
+            let _ = ppoll(&mut fds, timeout, None);
+            fds[0].any()
+        };
+        if rung == Some(true) {
             self.mailbox.quiet();
-        }
-    }
-
-    /// Hands the guest what waits for it.
-    pub(super) fn to_guest(&mut self) -> Work {
-        let Some(guest) = &mut self.guest else { return Work::Nothing };
-        if !guest.has_waiting() {
-            return Work::Nothing;
-        }
-        match guest.write(&mut self.core) {
-            Ok(0) => Work::Nothing,
-            Ok(_) => Work::Done,
-            Err(error) => {
-                self.lose_guest(error.desc());
-                Work::Done
-            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mvpnet_qemu_driver::VmSpec;
 use mvpnet_qemu_driver::argv;
 use mvpnet_qemu_driver::image::{CopyHold, ImageError, ImagePlan, Progress};
 use mvpnet_qemu_driver::links::{EndsError, LinkKind, bind_dgram, listen_stream, pair};
@@ -13,7 +14,6 @@ use mvpnet_qemu_driver::names::{SocketPathError, socket_path};
 use mvpnet_qemu_driver::ports::{PortError, PortReservation, reserve, step};
 use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, StreamEnd, UserNet};
 use mvpnet_qemu_driver::supervise::{Guest, GuestFds, Keeper, Launch, Leftover, SuperviseError};
-use mvpnet_qemu_driver::VmSpec;
 
 use super::guest::GuestPlan;
 use super::messages::Phase;
@@ -84,7 +84,9 @@ impl Boot {
         let ssh_port = self.port.insert(port).port();
         let mut fds = GuestFds::new();
         let Link { net, ours } = make_link(plan, keeper, &mut fds).await?;
-        let qmp = fds.add_qmp().map_err(|error| BootError::Io { what: "no socket for the monitor".into(), error })?;
+        let qmp = fds
+            .add_qmp()
+            .map_err(|error| BootError::Io { what: "no socket for the monitor".into(), error })?;
         let spec = describe(plan, net, ssh_port, qmp);
         if let Ours::Socket { socket, guest_path } = ours {
             handle.send(Command::Attach(GuestEnd { kind: plan.link, socket, guest_path }));
@@ -107,7 +109,12 @@ impl Boot {
         Ok(guest)
     }
 
-    async fn launch(&mut self, plan: &GuestPlan, spec: &VmSpec, fds: GuestFds) -> Result<Guest, SuperviseError> {
+    async fn launch(
+        &mut self,
+        plan: &GuestPlan,
+        spec: &VmSpec,
+        fds: GuestFds,
+    ) -> Result<Guest, SuperviseError> {
         let argv = argv(spec);
         tracing::debug!("starting {argv:?}");
         let keeper = self.keeper.take().expect("the keeper was started before");
@@ -228,7 +235,12 @@ async fn accept(
     }
 }
 
-fn describe(plan: &GuestPlan, cluster: ClusterNet, ssh_port: u16, qmp: mvpnet_qemu_driver::spec::GuestFd) -> VmSpec {
+fn describe(
+    plan: &GuestPlan,
+    cluster: ClusterNet,
+    ssh_port: u16,
+    qmp: mvpnet_qemu_driver::spec::GuestFd,
+) -> VmSpec {
     VmSpec {
         rank: plan.me,
         world: plan.world,
@@ -252,4 +264,3 @@ fn describe(plan: &GuestPlan, cluster: ClusterNet, ssh_port: u16, qmp: mvpnet_qe
         qmp: Some(qmp),
     }
 }
-

@@ -15,7 +15,10 @@ fn ready() -> Report {
 }
 
 fn orders(actions: &[Action]) -> Vec<Order> {
-    actions.iter().filter_map(|a| if let Action::Order(order) = a { Some(order.clone()) } else { None }).collect()
+    actions
+        .iter()
+        .filter_map(|a| if let Action::Order(order) = a { Some(order.clone()) } else { None })
+        .collect()
 }
 
 fn running(world: u32, has_application: bool) -> Coordinator {

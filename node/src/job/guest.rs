@@ -3,13 +3,13 @@
 
 use std::path::PathBuf;
 
+use mvpnet_qemu_driver::Console;
 use mvpnet_qemu_driver::accel::Accel;
 use mvpnet_qemu_driver::image::ImagePlan;
 use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_qemu_driver::readiness::{ReadyTimes, ReadyWhen};
 use mvpnet_qemu_driver::spec::{DirectBoot, Seed};
 use mvpnet_qemu_driver::supervise::{Guest, KeeperSpec, Leftover, StopLadder};
-use mvpnet_qemu_driver::Console;
 use mvpnet_switch::{Rank, World};
 use tokio::sync::mpsc;
 use tracing::Instrument;

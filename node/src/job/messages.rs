@@ -131,7 +131,10 @@ mod tests {
 
     #[test]
     fn a_message_survives_the_journey() {
-        let message = Message::Report(Report::Failed(Failure { why: "no banner".into(), console: vec!["a\u{1b}".into()] }));
+        let message = Message::Report(Report::Failed(Failure {
+            why: "no banner".into(),
+            console: vec!["a\u{1b}".into()],
+        }));
         assert_eq!(Message::decode(&message.encode()).unwrap(), message);
     }
 

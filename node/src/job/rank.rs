@@ -115,7 +115,17 @@ pub async fn live(setup: RankSetup) -> RankEnd {
         application: None,
         notices,
     });
-    let mut life = RankLife { me, world, handle, plan: guest, guest: None, chief, end: None, broken: false, ssh_port: 0 };
+    let mut life = RankLife {
+        me,
+        world,
+        handle,
+        plan: guest,
+        guest: None,
+        chief,
+        end: None,
+        broken: false,
+        ssh_port: 0,
+    };
     life.report(Report::Hello { host, problem }).await;
     while life.end.is_none() {
         tokio::select! {
@@ -264,7 +274,9 @@ impl RankLife {
                 Action::Order(order) => self.give(order).await,
                 Action::StartApplication => self.start_application().await,
                 Action::StopApplication { hurry } => {
-                    if let Some(application) = self.chief.as_mut().and_then(|chief| chief.application.as_mut()) {
+                    if let Some(application) =
+                        self.chief.as_mut().and_then(|chief| chief.application.as_mut())
+                    {
                         application.stop(hurry);
                     }
                 }

@@ -70,7 +70,7 @@ pub enum GuestLink {
     /// A byte stream.
     Stream(StreamLink),
     /// Datagrams.
-    Dgram(DgramLink),
+    Dgram(Box<DgramLink>),
 }
 
 impl GuestLink {
@@ -82,7 +82,7 @@ impl GuestLink {
         ends::make_non_blocking(&socket)?;
         Ok(match kind {
             LinkKind::Stream => Self::Stream(StreamLink::new(socket)),
-            LinkKind::Dgram => Self::Dgram(DgramLink::new(socket, guest_path)),
+            LinkKind::Dgram => Self::Dgram(Box::new(DgramLink::new(socket, guest_path))),
         })
     }
 

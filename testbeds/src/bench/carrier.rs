@@ -72,7 +72,11 @@ impl Programs {
     pub fn find(target: &Path) -> anyhow::Result<Programs> {
         let own = std::env::current_exe()?;
         let loadgen = own.with_file_name("mvpnet-loadgen");
-        ensure!(loadgen.exists(), "{} is not there: build mvpnet-testbeds, or call ci/bench", loadgen.display());
+        ensure!(
+            loadgen.exists(),
+            "{} is not there: build mvpnet-testbeds, or call ci/bench",
+            loadgen.display()
+        );
         Ok(Programs { loadgen, target: std::path::absolute(target)? })
     }
 
@@ -80,7 +84,9 @@ impl Programs {
     pub fn of(&self, carrier: Carrier) -> Option<PathBuf> {
         match carrier {
             Carrier::Direct => None,
-            Carrier::Relay(library) => Some(self.target.join(library.name()).join("release/mvpnet-bare-relay")),
+            Carrier::Relay(library) => {
+                Some(self.target.join(library.name()).join("release/mvpnet-bare-relay"))
+            }
             Carrier::Mpi(library) => Some(self.target.join(library.name()).join("release/mvpnet")),
             Carrier::Up => Some(self.target.join("release/mvpnet")),
         }

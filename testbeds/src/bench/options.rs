@@ -118,7 +118,8 @@ mod tests {
     fn the_command_line_is_sound() {
         use clap::CommandFactory;
         Options::command().debug_assert();
-        let options = Options::parse_from(["mvpnet-bench", "--only", "stream,idle", "--mpi", "mpich", "--quick"]);
+        let options =
+            Options::parse_from(["mvpnet-bench", "--only", "stream,idle", "--mpi", "mpich", "--quick"]);
         assert!(options.wants(Section::Idle) && !options.wants(Section::Decide));
         assert_eq!(options.libraries(), [Library::Mpich]);
         assert_eq!((options.repetitions(), options.window()), (1, Duration::from_millis(700)));

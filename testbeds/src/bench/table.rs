@@ -134,7 +134,11 @@ impl Table {
                 // Names to the left, numbers to the right.
                 let (cell, width) = (&line[at], width(at));
                 let left = at < 2 || at + 1 == line.len();
-                let _ = if left { write!(written, " {cell:<width$}") } else { write!(written, " {cell:>width$}") };
+                let _ = if left {
+                    write!(written, " {cell:<width$}")
+                } else {
+                    write!(written, " {cell:>width$}")
+                };
             }
             let _ = writeln!(text, "{}", written.trim_end());
         }

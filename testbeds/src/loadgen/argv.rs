@@ -115,10 +115,9 @@ fn monitor(
     }
     let control = mons.iter().filter(|mon| mon.value("mode") == Some("control"));
     let ids: Vec<&str> = control.filter_map(|mon| mon.value("chardev").or(Some(mon.kind()))).collect();
-    let Some(chardev) = chardevs
-        .iter()
-        .find(|chardev| chardev.kind() == "socket" && chardev.value("id").is_some_and(|id| ids.contains(&id)))
-    else {
+    let Some(chardev) = chardevs.iter().find(|chardev| {
+        chardev.kind() == "socket" && chardev.value("id").is_some_and(|id| ids.contains(&id))
+    }) else {
         return Ok(None);
     };
     if chardev.value("fd").is_some() {

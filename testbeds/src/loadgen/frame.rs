@@ -118,7 +118,8 @@ pub fn read(frame: &[u8], all: bool) -> Reading {
         return Reading::Foreign;
     }
     let Some(kind) = Kind::from_byte(frame[14]) else { return Reading::Damaged };
-    let message = Message { kind, origin: u32_at(frame, 20), seq: u64_at(frame, 24), stamp: u64_at(frame, 32) };
+    let message =
+        Message { kind, origin: u32_at(frame, 20), seq: u64_at(frame, 24), stamp: u64_at(frame, 32) };
     let whole = u32_at(frame, 40) as usize == len
         && u32_at(frame, 44) == check(&message, len)
         && u64_at(frame, len - TAIL) == message.seq ^ TAIL_MASK

@@ -9,7 +9,10 @@ use std::{
 pub fn take(number: i32) -> io::Result<OwnedFd> {
     let name = format!("/proc/self/fd/{number}");
     if number < 3 || fs::symlink_metadata(&name).is_err() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, format!("descriptor {number} was not inherited")));
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("descriptor {number} was not inherited"),
+        ));
     }
     // SAFETY: the descriptor is open (just looked at) and nobody in this process owns it: the program takes the
     // numbers of its argument list once each, before it opens anything of its own.

@@ -19,17 +19,13 @@ pub enum RoleError {
     Link(#[from] LinkError),
     #[error("ranks {0:?} did not answer within {1:?}")]
     NobodyThere(Vec<u32>, std::time::Duration),
-    #[error("stopped before it was done")]
-    Stopped,
+    #[error("no frame came within {0:?}")]
+    NothingCame(std::time::Duration),
 }
 
 /// Plays a role to its end; `publish` is called with what was measured as soon as it is known, once.
-pub fn play(
-    role: &Role,
-    station: &mut Station,
-    publish: &mut dyn FnMut(Value),
-) -> Result<(), RoleError> {
-    match &role.job {
+pub fn play(role: &Role, station: &mut Station, publish: &mut dyn FnMut(Value)) -> Result<(), RoleError> {
+    let played = match &role.job {
         Job::Answer { seconds } => answer::answer(station, *seconds, publish),
         Job::Deaf { seconds } => answer::stay_deaf(station, *seconds, publish),
         Job::Traffic { send, receive, window, check_all } => {
@@ -42,7 +38,9 @@ pub fn play(
         }
         Job::AllPing { size, peers } => allping::run(station, *size, *peers, role.patience, publish),
         Job::Garbage(misdeeds) => garbage::run(station, misdeeds, role.patience, publish),
-    }
+    };
+    // Who was told to end need not have finished.
+    if station.stop.raised() { Ok(()) } else { played }
 }
 
 /// The link's end is the natural end of a role that only answers.

@@ -160,8 +160,7 @@ fn serve(stream: &UnixStream, stop: &Stop) {
 
 fn answer(command: &str) -> (Value, Vec<Value>) {
     let event = |name: &str, data: Value| json!({"event": name, "data": data, "timestamp": {"seconds": 0, "microseconds": 0}});
-    let shutdown =
-        |guest: bool, reason: &str| event("SHUTDOWN", json!({"guest": guest, "reason": reason}));
+    let shutdown = |guest: bool, reason: &str| event("SHUTDOWN", json!({"guest": guest, "reason": reason}));
     match command {
         "query-status" => (json!({"status": "running", "singlestep": false, "running": true}), Vec::new()),
         "system_powerdown" => {

@@ -189,7 +189,10 @@ impl Inbound<'_> {
         let mut len = 0;
         // SAFETY: the status is the one of the probe.
         succeeded("MPI_Get_count", unsafe { ffi::MPI_Get_count(&status, ffi::RSMPI_UINT8_T, &mut len) })?;
-        ensure!((0..=MESSAGE as i32).contains(&len), "a message of {len} bytes is over the limit of {MESSAGE}");
+        ensure!(
+            (0..=MESSAGE as i32).contains(&len),
+            "a message of {len} bytes is over the limit of {MESSAGE}"
+        );
         let tag = match status.MPI_TAG {
             0 => Tag::Bytes,
             1 => Tag::Consumed,

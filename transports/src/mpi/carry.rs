@@ -69,6 +69,7 @@ impl MpiTransport {
             in_flight: 0,
             bell,
             is_busy: false,
+            has_refused: false,
             is_gone: false,
         })
     }
@@ -91,6 +92,7 @@ impl MpiTransport {
             result = push(&mut self.peers[slot].outbox, &mut self.pool);
             self.queued += self.peers[slot].outbox.queued() - before;
         }
+        self.peers[slot].has_refused = result == Err(SendError::Full);
         match result {
             Ok(()) => {
                 self.mark_busy(slot);
@@ -142,7 +144,9 @@ impl MpiTransport {
                 None => break,
             };
             let len = buffer.records().len();
-            self.queued -= before - peer.outbox.queued();
+            let left = before - peer.outbox.queued();
+            self.queued -= left;
+            self.has_room_come |= left > 0 && std::mem::take(&mut peer.has_refused);
             peer.stamp(lane, &mut buffer);
             if let Err((error, buffer)) = self.sends.start(&self.mpi, peer.rank.index(), slot, buffer) {
                 self.pool.put(buffer);
@@ -341,7 +345,7 @@ impl Transport for MpiTransport {
         self.doorbell.sleep();
         let arrived = self.has_arrivals();
         let is_ready = match arrived {
-            Ok(arrived) => arrived || self.failure.is_some(),
+            Ok(arrived) => arrived || std::mem::take(&mut self.has_room_come) || self.failure.is_some(),
             Err(error) => {
                 self.failure.get_or_insert(error);
                 true

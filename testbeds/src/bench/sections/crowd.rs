@@ -13,7 +13,8 @@ use super::{
 };
 
 pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
-    let title = "Two busy ranks, 1514 bytes one way, alone and beside 14 idle ranks; the target is for the ratio";
+    let title =
+        "Two busy ranks, 1514 bytes one way, alone and beside 14 idle ranks; the target is for the ratio";
     let mut table = Table::new(title, "frames/s", &["/alone"]);
     let carriers = bench.carriers(is_mvpnet);
     // A repetition measures both jobs, one after the other.

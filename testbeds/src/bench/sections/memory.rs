@@ -32,11 +32,9 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
     let reader = |to| format!("0:blast,to={to},seconds={seconds};1:sink,seconds={seconds}");
     // Who is deaf cannot be met.
     let deaf = format!("0:garbage-huge,size=9014,count={};1:deaf", u64::MAX);
-    for (case, script) in [
-        ("unicast, reader", reader("1")),
-        ("broadcast, reader", reader("all")),
-        ("9014 B, deaf guest", deaf),
-    ] {
+    for (case, script) in
+        [("unicast, reader", reader("1")), ("broadcast, reader", reader("all")), ("9014 B, deaf guest", deaf)]
+    {
         let all = bench.rounds(&format!("memory, {case}"), &carriers, |bench, carrier| {
             let spec = Spec { carrier, net: Net::Stream, ranks: 2, script: script.clone(), limit: STARTING };
             let interrupt = bench.interrupt.clone();

@@ -14,8 +14,7 @@ use super::{
 pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
     let mut table = Table::new("Round trips of 64 bytes: median", "p50 us", &["p99 us", "lost"]);
     for net in [Net::Stream, Net::Dgram] {
-        let carriers =
-            bench.carriers(|carrier| net == Net::Stream || !matches!(carrier, Carrier::Relay(_)));
+        let carriers = bench.carriers(|carrier| net == Net::Stream || !matches!(carrier, Carrier::Relay(_)));
         for (name, gap) in [("busy", "0"), ("idle", "2ms")] {
             let case = format!("{}, {name}", net.name());
             let all = bench.rounds(&format!("round trip, {case}"), &carriers, |bench, carrier| {

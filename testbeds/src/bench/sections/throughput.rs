@@ -23,8 +23,7 @@ pub(super) fn measure(bench: &mut Bench, net: Net) -> anyhow::Result<Table> {
         bench.options.burst
     );
     let mut table = Table::new(title, "frames/s", &["Gbit/s", "lost %"]);
-    let carriers =
-        bench.carriers(|carrier| net == Net::Stream || !matches!(carrier, Carrier::Relay(_)));
+    let carriers = bench.carriers(|carrier| net == Net::Stream || !matches!(carrier, Carrier::Relay(_)));
     for size in bench.options.size.clone() {
         for both in [false, true] {
             let case = format!("{size} B, {}", if both { "both ways" } else { "one way" });

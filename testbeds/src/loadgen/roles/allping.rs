@@ -52,5 +52,9 @@ pub fn run(
         "strays": strays(station),
     }));
     linger(station, None, |_| ())?;
-    if missing.is_empty() { Ok(()) } else { Err(RoleError::NobodyThere(missing.into_iter().collect(), patience)) }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(RoleError::NobodyThere(missing.into_iter().collect(), patience))
+    }
 }
