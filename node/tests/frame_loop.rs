@@ -1,7 +1,11 @@
 //! Frame loops over the in-memory transport, with sockets in place of guests: what a rank does with real
 //! octets, without qemu.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that fails says so by panicking, and its deadlines are real")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that fails says so by panicking, and its deadlines are real"
+)]
 
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::thread::JoinHandle;

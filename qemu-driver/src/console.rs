@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
+use tracing::Instrument;
 
 /// How many bytes are kept.
 pub const KEPT: usize = 64 << 10;
@@ -39,14 +40,15 @@ impl Console {
         let (closing, closed) = watch::channel(false);
         let console = Console { state: Arc::default(), closed };
         let state = console.state.clone();
-        tokio::spawn(async move {
+        let reading = async move {
             pump(output, log, &state).await;
             let mut state = lock(&state);
             state.closed = true;
             // Who waits for a text waits in vain from here on.
             state.waiters.clear();
             closing.send_replace(true);
-        });
+        };
+        tokio::spawn(reading.in_current_span());
         console
     }
 

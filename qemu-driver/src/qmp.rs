@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tracing::Instrument;
 
 #[cfg(test)]
 mod tests;
@@ -138,7 +139,7 @@ impl Qmp {
         let (report, state) = watch::channel(QmpState::default());
         let connection =
             Connection { writing, pending: BTreeMap::new(), next_id: 0, events: events.clone(), report };
-        tokio::spawn(connection.run(Lines { reading, buffer: Vec::new() }, requests));
+        tokio::spawn(connection.run(Lines { reading, buffer: Vec::new() }, requests).in_current_span());
         Ok(Qmp { commands, events, state })
     }
 

@@ -114,6 +114,7 @@ fn play(wiring: &Wiring, out: Option<&Path>) -> anyhow::Result<()> {
     };
     let stop = Stop::new().context("cannot make an eventfd")?;
     stop.on_signals().context("cannot block signals")?;
+    let off = monitor.as_ref().map(stop::OpenMonitor::off_switch);
     if let Some(monitor) = monitor {
         stop.on_monitor(monitor);
     }
@@ -130,7 +131,7 @@ fn play(wiring: &Wiring, out: Option<&Path>) -> anyhow::Result<()> {
         std::fs::write(up_file(out, wiring.rank), b"").context("cannot say that this rank is up")?;
     }
     let mut published = Ok(());
-    let played = roles::play(&role, &mut station, &mut |measured| {
+    let played = roles::play(&role, &mut station, off.is_some(), &mut |measured| {
         let mut line = head.clone();
         if let (Value::Object(line), Value::Object(measured)) = (&mut line, measured) {
             line.extend(measured);
@@ -138,7 +139,11 @@ fn play(wiring: &Wiring, out: Option<&Path>) -> anyhow::Result<()> {
         published = append(out, wiring.rank, &line);
     });
     published?;
-    played.with_context(|| format!("as {}", role.mode))
+    played.with_context(|| format!("as {}", role.mode))?;
+    if let (Some(off), false) = (off, station.stop.raised()) {
+        off.switch_off();
+    }
+    Ok(())
 }
 
 /// One line, by one write: a reader never sees half of it.

@@ -9,7 +9,7 @@ use mvpnet_node::job::{RankEnd, RankSetup, Watch, listen, live};
 use mvpnet_qemu_driver::supervise::Leftover;
 use mvpnet_transports::Transport;
 use mvpnet_transports::launcher::launcher_env;
-use mvpnet_transports::mpi::{MpiConfig, MpiTransport, leftovers};
+use mvpnet_transports::mpi::{Leftovers, MpiConfig, MpiTransport, leftovers};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
@@ -72,7 +72,7 @@ fn run_rank(transport: MpiTransport, options: RankOptions) -> ExitCode {
     let span = tracing::info_span!("rank", rank = me.index());
     let _entered = span.clone().entered();
     tracing::info!("rank {me} of {} with {}", world.size(), transport.library());
-    let prepared = RankParts::prepare(options.clone(), me, world, transport.name(), leftover_files());
+    let prepared = RankParts::prepare(options.clone(), me, world, transport.name(), mpi_leftovers());
     let parts = match prepared {
         Ok(parts) => parts,
         Err(error) => {
@@ -95,14 +95,18 @@ fn run_rank(transport: MpiTransport, options: RankOptions) -> ExitCode {
         // MPI cannot be finalised without the other ranks.
         std::process::exit(rank_end.exit_code.max(FAILURE));
     }
-    let report = end.transport.close(DRAIN, rank_end.exit_code);
+    // Rank 0 speaks for the job: mpirun passes its code on, and complains about every other that is not zero.
+    let code = if me.index() == 0 { rank_end.exit_code } else { 0 };
+    let report = end.transport.close(DRAIN, code);
     tracing::debug!("{report:?}");
-    exit_code(rank_end.exit_code)
+    exit_code(code)
 }
 
-/// What this rank's MPI leaves in shared memory when it is killed.
-fn leftover_files() -> Vec<Leftover> {
-    leftovers().files.into_iter().map(Leftover::File).collect()
+/// What this rank's MPI leaves on the host when it is killed.
+fn mpi_leftovers() -> Vec<Leftover> {
+    let Leftovers { files, directories, launcher } = leftovers();
+    let orphan = |path| Leftover::Orphan { path, launcher };
+    files.into_iter().chain(directories).map(orphan).collect()
 }
 
 /// Starts the thread of the control plane.

@@ -61,7 +61,11 @@ impl<T: Transport> RankLoop<T> {
             RecordKind::Flood => match record.root.map(|root| self.core.transport.world().rank(root)) {
                 Some(Ok(origin)) => Ingress::Peer { origin, delivery: Delivery::Flood },
                 _ => {
-                    return self.core.switch.refuse(unicast(batch.from()), DropReason::BadRecord, frame.len());
+                    return self.core.switch.refuse(
+                        unicast(batch.from()),
+                        DropReason::BadRecord,
+                        frame.len(),
+                    );
                 }
             },
             RecordKind::Control => {

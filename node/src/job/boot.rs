@@ -44,7 +44,6 @@ pub(super) enum BootError {
 }
 
 /// What has been begun. Given to the keeper or held here, so that it can be undone at any point.
-#[derive(Default)]
 pub(super) struct Boot {
     keeper: Option<Keeper>,
     holds: Vec<CopyHold>,
@@ -64,6 +63,11 @@ enum Ours {
 }
 
 impl Boot {
+    /// Nothing but a keeper yet.
+    pub(super) fn new(keeper: Keeper) -> Self {
+        Self { keeper: Some(keeper), holds: Vec::new(), port: None, cancel_copy: Arc::default() }
+    }
+
     /// Starts the guest of `plan` and attaches it to the loop behind `handle`; `tell` hears of progress.
     pub(super) async fn start(
         &mut self,
@@ -73,8 +77,7 @@ impl Boot {
         tell: impl Fn(Phase) + Clone + Send + 'static,
     ) -> Result<Guest, BootError> {
         tell(Phase::Preparing);
-        let keeper = self.keeper.insert(Keeper::spawn(plan.keeper.clone()).await?);
-        keeper.guard(plan.leftovers.clone()).await?;
+        let keeper = self.keeper.as_ref().expect("a guest is started once");
         for image in &plan.images {
             keeper.guard(image.leftovers()).await?;
             let hold = copy(image.clone(), Arc::clone(&self.cancel_copy), tell.clone()).await?;
@@ -117,7 +120,7 @@ impl Boot {
     ) -> Result<Guest, SuperviseError> {
         let argv = argv(spec);
         tracing::debug!("starting {argv:?}");
-        let keeper = self.keeper.take().expect("the keeper was started before");
+        let keeper = self.keeper.take().expect("a guest is started once");
         keeper.launch(Launch { argv, env: plan.children.env(self.ssh_port()), fds }).await
     }
 

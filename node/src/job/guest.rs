@@ -9,7 +9,7 @@ use mvpnet_qemu_driver::image::ImagePlan;
 use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_qemu_driver::readiness::{ReadyTimes, ReadyWhen};
 use mvpnet_qemu_driver::spec::{DirectBoot, Seed};
-use mvpnet_qemu_driver::supervise::{Guest, KeeperSpec, Leftover, StopLadder};
+use mvpnet_qemu_driver::supervise::{Guest, Keeper, KeeperSpec, Leftover, StopLadder};
 use mvpnet_switch::{Rank, World};
 use tokio::sync::mpsc;
 use tracing::Instrument;
@@ -99,10 +99,22 @@ pub(super) struct GuestTask {
 
 impl GuestTask {
     /// Starts the guest in a task of its own.
-    pub(super) fn start(plan: GuestPlan, handle: LoopHandle, fullest_host_ranks: u32) -> Self {
+    pub(super) fn start(
+        plan: GuestPlan,
+        keeper: Keeper,
+        handle: LoopHandle,
+        fullest_host_ranks: u32,
+    ) -> Self {
         let (orders, obeyed) = mpsc::unbounded_channel();
         let (told, notes) = mpsc::unbounded_channel();
-        let life = GuestLife { plan, handle, fullest_host_ranks, orders: obeyed, notes: told };
+        let life = GuestLife {
+            plan,
+            boot: Boot::new(keeper),
+            handle,
+            fullest_host_ranks,
+            orders: obeyed,
+            notes: told,
+        };
         tokio::spawn(life.live().in_current_span());
         Self { orders, notes }
     }
@@ -124,6 +136,7 @@ impl GuestTask {
 
 struct GuestLife {
     plan: GuestPlan,
+    boot: Boot,
     handle: LoopHandle,
     fullest_host_ranks: u32,
     orders: mpsc::UnboundedReceiver<GuestOrder>,
@@ -140,28 +153,28 @@ impl GuestLife {
     async fn live(mut self) {
         let notes = self.notes.clone();
         let tell = move |phase| drop(notes.send(GuestNote::Phase(phase)));
-        let mut boot = Boot::default();
         let booted = tokio::select! {
-            booted = boot.start(&self.plan, &self.handle, self.fullest_host_ranks, tell) => booted,
+            booted = self.boot.start(&self.plan, &self.handle, self.fullest_host_ranks, tell) => booted,
             // Whatever the order is, it is to stop; what was begun is undone below.
             _ = self.orders.recv() => Err(BootError::Stopped),
         };
         match booted {
             Ok(guest) => {
-                self.attend(&guest, boot.ssh_port()).await;
+                self.attend(&guest, self.boot.ssh_port()).await;
                 self.handle.send(Command::Detach);
-                let failures = guest.finish(boot.take_holds()).await;
+                let failures = guest.finish(self.boot.take_holds()).await;
                 report_leftovers(&failures);
             }
             Err(error) => {
                 if !matches!(error, BootError::Stopped) {
                     self.fail(error.to_string(), None);
                 }
-                report_leftovers(&boot.undo().await);
+                report_leftovers(&self.boot.undo().await);
             }
         }
-        drop(boot);
-        self.tell(GuestNote::Over);
+        // The port is free again, and known to be, when the rank says that it is done.
+        drop(self.boot);
+        let _ = self.notes.send(GuestNote::Over);
     }
 
     /// From the start of qemu to its end.

@@ -1,6 +1,7 @@
 //! One rank's control plane: it reports to rank 0, does what rank 0 orders, and drives its own guest. Rank 0
 //! runs the [coordinator](super::coordinator) besides.
 
+use mvpnet_qemu_driver::supervise::{Keeper, SuperviseError};
 use mvpnet_switch::{Rank, World};
 use tokio::sync::{mpsc, oneshot};
 
@@ -96,7 +97,8 @@ struct RankLife {
     me: Rank,
     world: World,
     handle: LoopHandle,
-    plan: Option<GuestPlan>,
+    /// The guest to start, with the keeper that is ready for it.
+    plan: Option<(GuestPlan, Keeper)>,
     guest: Option<GuestTask>,
     chief: Option<ChiefState>,
     /// Set when this rank's part is over.
@@ -115,11 +117,12 @@ pub async fn live(setup: RankSetup) -> RankEnd {
         application: None,
         notices,
     });
+    let (plan, problem) = with_keeper(guest, problem).await;
     let mut life = RankLife {
         me,
         world,
         handle,
-        plan: guest,
+        plan,
         guest: None,
         chief,
         end: None,
@@ -135,8 +138,28 @@ pub async fn live(setup: RankSetup) -> RankEnd {
             code = ChiefState::application_end(&mut life.chief) => life.on_application_end(code).await,
         }
     }
+    if let Some((_, keeper)) = life.plan.take() {
+        keeper.finish(Vec::new()).await;
+    }
     life.handle.send(Command::Stop);
     life.end.unwrap_or(RankEnd { exit_code: 1, broken: true })
+}
+
+/// Starts the keeper at once, so that what the transport would leave behind is guarded from the beginning.
+async fn with_keeper(
+    plan: Option<GuestPlan>,
+    problem: Option<Problem>,
+) -> (Option<(GuestPlan, Keeper)>, Option<Problem>) {
+    let Some(plan) = plan else { return (None, problem) };
+    let started = async {
+        let keeper = Keeper::spawn(plan.keeper.clone()).await?;
+        keeper.guard(plan.leftovers.clone()).await?;
+        Ok::<_, SuperviseError>(keeper)
+    };
+    match started.await {
+        Ok(keeper) => (Some((plan, keeper)), problem),
+        Err(error) => (None, problem.or(Some(Problem { text: error.to_string(), usage: false }))),
+    }
 }
 
 impl RankLife {
@@ -211,8 +234,9 @@ impl RankLife {
     async fn obey(&mut self, order: Order) {
         match order {
             Order::Start { fullest_host_ranks } => {
-                if let Some(plan) = self.plan.take() {
-                    self.guest = Some(GuestTask::start(plan, self.handle.clone(), fullest_host_ranks));
+                if let Some((plan, keeper)) = self.plan.take() {
+                    self.guest =
+                        Some(GuestTask::start(plan, keeper, self.handle.clone(), fullest_host_ranks));
                 }
             }
             Order::Shutdown { reason, hurry } => {

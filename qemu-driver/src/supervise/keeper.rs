@@ -331,7 +331,8 @@ impl Keeper {
             self.reap();
             self.kill_when_due();
         }
-        let failures = leftovers::remove_all(&self.leftovers);
+        let rank = if self.done { leftovers::Rank::Alive } else { leftovers::Rank::Gone };
+        let failures = leftovers::remove_all(&self.leftovers, rank);
         for failure in &failures {
             self.log.line(failure);
         }

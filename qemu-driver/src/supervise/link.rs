@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command as Process};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use super::guest::{Guest, Launch};
 use super::leftovers::{self, Leftover};
@@ -133,7 +134,7 @@ impl Keeper {
             started.map_err(|error| SuperviseError::Start { program, error })?;
         let link = Arc::new(Link { stream, sending: tokio::sync::Mutex::new(()) });
         let (told, view) = watch::channel(View::default());
-        tokio::spawn(follow(link.clone(), told));
+        tokio::spawn(follow(link.clone(), told).in_current_span());
         let keeper = Keeper {
             link,
             view,
@@ -203,7 +204,7 @@ impl Keeper {
         };
         let failures = finished.unwrap_or_else(|error| {
             tracing::warn!("{error}; tidying up without it");
-            leftovers::remove_all(&self.leftovers())
+            leftovers::remove_all(&self.leftovers(), leftovers::Rank::Alive)
         });
         self.leftovers().clear();
         // It exits right after its last word.

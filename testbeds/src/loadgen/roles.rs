@@ -23,9 +23,16 @@ pub enum RoleError {
     NothingCame(std::time::Duration),
 }
 
-/// Plays a role to its end; `publish` is called with what was measured as soon as it is known, once.
-pub fn play(role: &Role, station: &mut Station, publish: &mut dyn FnMut(Value)) -> Result<(), RoleError> {
-    let played = match &role.job {
+/// Plays a role to its end; `publish` is called with what was measured as soon as it is known, once. With `stay`, a
+/// role that measures goes on answering, unless the script says something else.
+pub fn play(
+    role: &Role,
+    station: &mut Station,
+    stay: bool,
+    publish: &mut dyn FnMut(Value),
+) -> Result<(), RoleError> {
+    let measures = matches!(role.job, Job::Traffic { .. } | Job::PingPong { .. });
+    let mut played = match &role.job {
         Job::Answer { seconds } => answer::answer(station, *seconds, publish),
         Job::Deaf { seconds } => answer::stay_deaf(station, *seconds, publish),
         Job::Traffic { send, receive, window, check_all } => {
@@ -39,6 +46,9 @@ pub fn play(role: &Role, station: &mut Station, publish: &mut dyn FnMut(Value)) 
         Job::AllPing { size, peers } => allping::run(station, *size, *peers, role.patience, publish),
         Job::Garbage(misdeeds) => garbage::run(station, misdeeds, role.patience, publish),
     };
+    if measures && played.is_ok() && role.stay.unwrap_or(stay) {
+        played = answer::linger(station, None, |_| ());
+    }
     // Who was told to end need not have finished.
     if station.stop.raised() { Ok(()) } else { played }
 }

@@ -19,6 +19,10 @@
 //! | `pingpong` | `to`, `size` (64), `gap` (0), `seconds` (2), `warmup` (0.3), `patience` (30) |
 //! | `allping` | `size` (64), `patience` (30), `peers` (world size) |
 //! | `garbage-KIND` | `to`, `count` (1000), `rate`, `length`, `bytes`, `size`, `seed`, `seconds`, `patience` (30); see [`Garbage`] |
+//!
+//! `blast`, `sink`, `duplex` and `pingpong` also have `then`: `off` ends the generator when it has measured, as a
+//! guest that switches itself off; `stay` goes on answering. The default is `stay` for a generator that has a
+//! monitor, so that its job ends when its driver says so, and `off` without.
 
 mod clause;
 
@@ -182,6 +186,8 @@ pub struct Role {
     pub job: Job,
     /// How long to wait for the peers.
     pub patience: Duration,
+    /// Whether to go on answering after a measurement, if that is said.
+    pub stay: Option<bool>,
 }
 
 /// Why a script cannot be read.
@@ -259,6 +265,13 @@ mod tests {
         assert_eq!(role_of("allping", 31).unwrap().mode, "allping");
         assert_eq!(role_of("*:deaf", 31).unwrap().mode, "deaf");
         assert_eq!(role_of("", 0).unwrap().mode, "idle");
+    }
+
+    #[test]
+    fn what_comes_after_a_measurement_can_be_told() {
+        let stay = |script| role_of(script, 0).unwrap().stay;
+        assert_eq!(stay("sink"), None);
+        assert_eq!((stay("sink,then=stay"), stay("pingpong,to=1,then=off")), (Some(true), Some(false)));
     }
 
     #[test]

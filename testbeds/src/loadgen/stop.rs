@@ -119,6 +119,14 @@ pub enum OpenMonitor {
 }
 
 impl OpenMonitor {
+    /// For a guest that ends by itself.
+    pub fn off_switch(&self) -> OffSwitch {
+        OffSwitch(match self {
+            OpenMonitor::Connected(stream) => stream.try_clone().ok(),
+            OpenMonitor::Listening(_) => None,
+        })
+    }
+
     /// Opens what the argument list names.
     pub fn open(monitor: &Monitor) -> io::Result<OpenMonitor> {
         Ok(match monitor {
@@ -126,6 +134,20 @@ impl OpenMonitor {
             Monitor::Connect(path) => OpenMonitor::Connected(UnixStream::connect(path)?),
             Monitor::Listen(path) => OpenMonitor::Listening(UnixListener::bind(path)?),
         })
+    }
+}
+
+/// How a guest says that it has switched itself off.
+#[derive(Debug)]
+pub struct OffSwitch(Option<UnixStream>);
+
+impl OffSwitch {
+    /// Says so; the process is to end now.
+    pub fn switch_off(self) {
+        if let Some(mut stream) = self.0 {
+            // Nobody listens: then nobody cares.
+            let _ = stream.write_all(format!("{}\r\n", shutdown(true, "guest-shutdown")).as_bytes());
+        }
     }
 }
 
@@ -159,8 +181,6 @@ fn serve(stream: &UnixStream, stop: &Stop) {
 }
 
 fn answer(command: &str) -> (Value, Vec<Value>) {
-    let event = |name: &str, data: Value| json!({"event": name, "data": data, "timestamp": {"seconds": 0, "microseconds": 0}});
-    let shutdown = |guest: bool, reason: &str| event("SHUTDOWN", json!({"guest": guest, "reason": reason}));
     match command {
         "query-status" => (json!({"status": "running", "singlestep": false, "running": true}), Vec::new()),
         "system_powerdown" => {
@@ -169,6 +189,15 @@ fn answer(command: &str) -> (Value, Vec<Value>) {
         "quit" => (json!({}), vec![shutdown(false, "host-qmp-quit")]),
         _ => (json!({}), Vec::new()),
     }
+}
+
+fn shutdown(guest: bool, reason: &str) -> Value {
+    event("SHUTDOWN", json!({"guest": guest, "reason": reason}))
+}
+
+fn event(name: &str, data: Value) -> Value {
+    let never = json!({"seconds": 0, "microseconds": 0});
+    json!({"event": name, "data": data, "timestamp": never})
 }
 
 #[cfg(test)]

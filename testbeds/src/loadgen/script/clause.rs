@@ -14,6 +14,8 @@ pub(super) fn parse_clause(text: &str) -> Result<Role, ScriptError> {
     let pairs = parts.map(|part| part.split_once('=').unwrap_or((part, "")));
     let mut keys = Keys { mode: mode.clone(), pairs: pairs.collect() };
     let patience = keys.time("patience")?.unwrap_or(Duration::from_secs(30));
+    let measures = matches!(mode.as_str(), "blast" | "sink" | "duplex" | "pingpong");
+    let stay = if measures { keys.stay()? } else { None };
     let job = match mode.as_str() {
         "idle" | "echo" => Job::Answer { seconds: keys.time("seconds")? },
         "deaf" => Job::Deaf { seconds: keys.time("seconds")? },
@@ -45,7 +47,7 @@ pub(super) fn parse_clause(text: &str) -> Result<Role, ScriptError> {
         },
     };
     keys.finish()?;
-    Ok(Role { mode, job, patience })
+    Ok(Role { mode, job, patience, stay })
 }
 
 /// The keys of a clause; each is taken out when it is read, so that what is left is unknown.
@@ -117,6 +119,17 @@ impl<'a> Keys<'a> {
             Some("all") => Ok(true),
             Some(value) => {
                 Err(ScriptError::Value { key: "check", value: value.to_owned(), expected: "head or all" })
+            }
+        }
+    }
+
+    fn stay(&mut self) -> Result<Option<bool>, ScriptError> {
+        match self.take("then") {
+            None => Ok(None),
+            Some("stay") => Ok(Some(true)),
+            Some("off") => Ok(Some(false)),
+            Some(value) => {
+                Err(ScriptError::Value { key: "then", value: value.to_owned(), expected: "stay or off" })
             }
         }
     }

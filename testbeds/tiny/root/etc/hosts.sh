@@ -6,7 +6,7 @@ awk -v size="$1" -v key="$host_key" 'BEGIN {
     hosts = "/etc/hosts"; mpi = "/etc/hosts.mpi"; known = "/root/.ssh/known_hosts"
     print "127.0.0.1 localhost\n::1 localhost\n#wsize: " size >hosts
     printf "" >mpi
-    for (r = 0; r < size && r < 65536; r++) {
+    for (r = 0; r < size && r < 4096; r++) {
         a = r + 1
         name = sprintf("n%04d", r)
         address = "10." int(a / 65536) "." int(a / 256) % 256 "." a % 256

@@ -1,0 +1,62 @@
+//! The conformance suite over `mpi`, run by every rank of an MPI job: `mpirun -n 3 mpi-conformance [auto|datagram|none]`.
+//!
+//! The argument says how ranks wake each other. `tests/mpi.rs` starts it under every MPI that there is.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use mvpnet_transports::conformance::{self, Expectations};
+use mvpnet_transports::mpi::{Bells, MpiConfig, MpiTransport, leftovers};
+use mvpnet_transports::{FlowLimits, Transport};
+
+/// How long the ranks may take to meet at the end.
+const DRAIN: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let bells = match std::env::args().nth(1).as_deref() {
+        None | Some("auto") => Bells::Auto,
+        Some("datagram") => Bells::Datagram,
+        Some("none") => Bells::None,
+        Some(other) => {
+            eprintln!("mpi-conformance: unknown way to wake: {other}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut transport = match MpiTransport::init(MpiConfig { bells, ..MpiConfig::default() }) {
+        Ok(transport) => transport,
+        Err(error) => {
+            eprintln!("mpi-conformance: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (rank, size) = (transport.me().index(), transport.world().size());
+    let library = transport.library().lines().next().unwrap_or_default().to_owned();
+    let all_near = transport.neighbours().len() == size as usize;
+    let expectations = Expectations {
+        rings_surely: bells == Bells::Auto && all_near,
+        ..Expectations::sure(FlowLimits::MESSAGES)
+    };
+    let result = conformance::run(&mut transport, &expectations, |name| {
+        if rank == 0 {
+            println!("{size} ranks: {name}");
+        }
+    });
+    let (stats, leftovers) = (transport.stats(), leftovers());
+    let report = transport.close(DRAIN, 1);
+    if let Err(failure) = result {
+        eprintln!("mpi-conformance: {failure}");
+        return ExitCode::FAILURE;
+    }
+    if !report.all_met || report.undelivered_bytes > 0 || report.unread_batches > 0 || report.error.is_some() {
+        eprintln!("mpi-conformance: rank {rank}: {report:?}");
+        return ExitCode::FAILURE;
+    }
+    if let Some(left) = leftovers.files.iter().find(|path| path.exists()) {
+        eprintln!("mpi-conformance: rank {rank}: {} is left after MPI's end", left.display());
+        return ExitCode::FAILURE;
+    }
+    if rank == 0 {
+        println!("{size} ranks conform over {library}; {stats:?}");
+    }
+    ExitCode::SUCCESS
+}
