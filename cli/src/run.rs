@@ -5,6 +5,7 @@
 pub mod mpi;
 mod plan;
 mod rank;
+mod room;
 mod statistics;
 mod tell;
 pub mod up;

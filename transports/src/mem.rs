@@ -72,6 +72,9 @@ pub struct MemTransport {
     /// The slot in `out` whose spent buffers are fetched next.
     fetch: usize,
     backstop: Backstop,
+    is_armed: bool,
+    /// See [`Door::wake`].
+    rings_owed: u64,
     spin_for: Duration,
     stats: TransportStats,
 }
@@ -105,6 +108,8 @@ impl MemTransport {
             turn: 0,
             fetch: 0,
             backstop: Backstop::default(),
+            is_armed: false,
+            rings_owed: 0,
             spin_for,
             stats: TransportStats::default(),
         }
@@ -300,6 +305,7 @@ impl Transport for MemTransport {
     fn arm(&mut self) -> Arm {
         self.fetch_all_spent();
         let door = &self.doors[self.me.index() as usize];
+        self.is_armed = true;
         door.set(if self.queued == 0 { Sleep::Idle } else { Sleep::Blocked });
         if std::mem::take(&mut self.has_room_come) || self.has_work() {
             self.disarm();
@@ -313,9 +319,10 @@ impl Transport for MemTransport {
     }
 
     fn disarm(&mut self) {
-        if self.doors[self.me.index() as usize].wake() {
+        if self.is_armed && self.doors[self.me.index() as usize].wake(&mut self.rings_owed) {
             self.stats.rung += 1;
         }
+        self.is_armed = false;
     }
 
     fn spin_for(&self) -> Duration {

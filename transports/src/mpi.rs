@@ -116,6 +116,7 @@ pub struct MpiTransport {
     sends: Sends,
     receives: Receives,
     backstop: Backstop,
+    is_armed: bool,
     /// The last sleep, where no ring ended it.
     slept_unrung: Option<Duration>,
     sleep: Duration,
@@ -133,6 +134,9 @@ struct Peer {
     control_in: ReceiveWindow,
     /// Sends that are not complete.
     in_flight: usize,
+    /// Whether sends were in flight when progress was last made, and whether one of them is complete since.
+    has_pended: bool,
+    has_completed: bool,
     bell: PeerBell,
     is_busy: bool,
     /// Whether the last send was refused for want of room.
@@ -190,6 +194,7 @@ impl MpiTransport {
             sends: Sends::default(),
             receives: Receives::default(),
             backstop: Backstop::default(),
+            is_armed: false,
             slept_unrung: None,
             sleep: Duration::ZERO,
             spin_for,

@@ -50,7 +50,8 @@ pub fn run(options: &Options) -> ExitCode {
         Ok(guard) => guard,
         Err(error) => return close_with_usage(transport, &Usage::from(error)),
     };
-    let code = run_rank(transport, planned);
+    let housemates = housemates(options, &transport);
+    let code = run_rank(transport, planned, &housemates);
     drop(guard);
     code
 }
@@ -67,12 +68,24 @@ fn close_with_usage(transport: MpiTransport, error: &Usage) -> ExitCode {
     code
 }
 
-fn run_rank(transport: MpiTransport, options: RankOptions) -> ExitCode {
+/// The options of all ranks of this host, for the first of them.
+fn housemates(options: &Options, transport: &MpiTransport) -> Vec<RankOptions> {
+    let ranks = transport.neighbours();
+    if ranks.first() != Some(&transport.me()) {
+        return Vec::new();
+    }
+    let host = HostDefaults::read();
+    let world = transport.world().size();
+    ranks.iter().filter_map(|rank| options.for_rank(rank.index(), world, &host).ok()).collect()
+}
+
+fn run_rank(transport: MpiTransport, options: RankOptions, housemates: &[RankOptions]) -> ExitCode {
     let (me, world) = (transport.me(), transport.world());
     let span = tracing::info_span!("rank", rank = me.index());
     let _entered = span.clone().entered();
     tracing::info!("rank {me} of {} with {}", world.size(), transport.library());
-    let prepared = RankParts::prepare(options.clone(), me, world, transport.name(), mpi_leftovers());
+    let prepared =
+        RankParts::prepare(options.clone(), me, world, transport.name(), mpi_leftovers(), housemates);
     let parts = match prepared {
         Ok(parts) => parts,
         Err(error) => {

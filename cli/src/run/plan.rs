@@ -114,7 +114,8 @@ fn link_kind(net: NetKind) -> LinkKind {
     }
 }
 
-fn images(options: &RankOptions, me: Rank) -> Result<Vec<image::ImagePlan>, Problem> {
+/// The plans of a rank's images, each checked by itself.
+pub fn images(options: &RankOptions, me: Rank) -> Result<Vec<image::ImagePlan>, Problem> {
     let context = PlanContext {
         run_dir: options.shared.run_dir.as_deref(),
         job: options.shared.job.as_deref(),

@@ -11,9 +11,9 @@ use mvpnet_switch::{Rank, Switch, World};
 use mvpnet_transports::Transport;
 use tokio::sync::mpsc;
 
-use super::complain;
-use super::plan::{plan, switch_config};
-use crate::args::{self, RankOptions};
+use super::plan::{images, plan, switch_config};
+use super::{complain, room};
+use crate::args::{self, RankOptions, check};
 
 /// How long a capture may take to be written out at the end.
 const CAPTURE_END: Duration = Duration::from_secs(5);
@@ -42,19 +42,31 @@ pub struct LoopPart {
 }
 
 impl RankParts {
-    /// Plans the rank; what is wrong is kept to be told to rank 0.
+    /// Plans the rank; what is wrong is kept to be told to rank 0. The first rank of a host has all ranks of
+    /// the host as its `housemates`, and looks for what they need together; the others have none.
     pub fn prepare(
         options: RankOptions,
         me: Rank,
         world: World,
         transport: &str,
         leftovers: Vec<Leftover>,
+        housemates: &[RankOptions],
     ) -> std::io::Result<Self> {
         let (handle, mailbox, events) = mailbox()?;
-        let (plan, mut problem) = match plan(&options, me, world, leftovers) {
+        let planned = plan(&options, me, world, leftovers).and_then(|plan| {
+            check_host(housemates, world)?;
+            Ok(plan)
+        });
+        let (plan, mut problem) = match planned {
             Ok(plan) => (Some(plan), None),
             Err(problem) => (None, Some(problem)),
         };
+        if me.index() == 0
+            && let Some(warning) =
+                check::wrapper_warning(&options.shared, std::env::var_os("PATH").as_deref())
+        {
+            complain(&warning);
+        }
         let started = if plan.is_some() { start_capture(&options, me, world, transport) } else { Ok(None) };
         let (tap, capture) = match started {
             Ok(started) => started.unzip(),
@@ -102,6 +114,17 @@ impl LoopPart {
         }
         end
     }
+}
+
+/// Checks what the ranks of a host need together.
+fn check_host(housemates: &[RankOptions], world: World) -> Result<(), Problem> {
+    let mut plans = Vec::new();
+    for options in housemates {
+        if let Ok(rank) = world.rank(options.rank) {
+            plans.extend(images(options, rank)?);
+        }
+    }
+    room::check(&plans)
 }
 
 fn start_capture(

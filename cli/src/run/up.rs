@@ -50,7 +50,8 @@ fn rank_options(ranks: u32, options: &Options) -> Result<Vec<RankOptions>, Usage
 fn run_ranks(ranks: u32, planned: Vec<RankOptions>) -> anyhow::Result<i32> {
     let world = World::new(ranks)?;
     let ends = fabric(world)?;
-    let teller_options = planned[0].clone();
+    let all = planned.clone();
+    let teller_options = all[0].clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (notices, heard) = mpsc::unbounded_channel();
@@ -60,7 +61,14 @@ fn run_ranks(ranks: u32, planned: Vec<RankOptions>) -> anyhow::Result<i32> {
         for ((me, options), transport) in world.ranks().zip(planned).zip(ends) {
             let span = tracing::info_span!("rank", rank = me.index());
             let _entered = span.clone().entered();
-            let parts = RankParts::prepare(options, me, world, "mem", Vec::new())?;
+            let parts = RankParts::prepare(
+                options,
+                me,
+                world,
+                "mem",
+                Vec::new(),
+                if me.index() == 0 { &all } else { &[] },
+            )?;
             let wishes = wishes.take().unwrap_or_else(|| mpsc::unbounded_channel().1);
             let notices = (me.index() == 0).then(|| notices.clone());
             let (loop_part, setup) = parts.split("localhost".into(), wishes, notices);

@@ -148,10 +148,17 @@ impl Door {
         rings && self.bell.write(1).is_ok()
     }
 
-    /// The rank is awake. True where it was rung.
-    pub fn wake(&self) -> bool {
+    /// The rank is awake. True where it was rung. `owed` counts the rings that are announced and not yet read: whoever takes the
+    /// state away writes to the eventfd a moment later.
+    pub fn wake(&self, owed: &mut u64) -> bool {
         let rung = !Sleep::is_asleep(self.sleep.swap(Sleep::Awake as u8, Ordering::AcqRel));
-        // Without the system call where nobody rang. A ring still on its way only ends the next sleep early.
-        rung && self.bell.read().is_ok()
+        *owed += u64::from(rung);
+        // Without the system call where nobody rang.
+        if *owed > 0
+            && let Ok(rings) = self.bell.read()
+        {
+            *owed = owed.saturating_sub(rings);
+        }
+        rung
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Doorbell {
     /// Kept, because a pipe that nobody can write to counts as readable.
     _pipe_end: OwnedFd,
     far: Option<(FarBell, Epoll)>,
+    /// Bytes that peers have announced by taking the sleep away and that have not been read: they are written a moment later.
+    owed: usize,
 }
 
 /// How to ring one peer.
@@ -58,7 +60,7 @@ impl Doorbell {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&pipe, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         epoll.add(&far, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
-        Ok(Doorbell { bells, key, page, page_fd, pipe, _pipe_end: pipe_end, far: Some((far, epoll)) })
+        Ok(Doorbell { bells, key, page, page_fd, pipe, _pipe_end: pipe_end, far: Some((far, epoll)), owed: 0 })
     }
 
     /// All ranks are on this host: no datagrams.
@@ -124,12 +126,15 @@ impl Doorbell {
     }
 
     /// This rank is awake. True where it was rung; `answered` as in [`FarBell::drain`].
-    pub fn wake(&self, answered: impl FnMut(u32, usize)) -> bool {
+    pub fn wake(&mut self, answered: impl FnMut(u32, usize)) -> bool {
         let mut rung = self.page.wake();
-        if rung {
-            let mut bytes = [0; 64];
-            // A byte that is still on its way only ends the next sleep early.
-            while read(&self.pipe, &mut bytes).is_ok_and(|len| len == bytes.len()) {}
+        self.owed += usize::from(rung);
+        let mut bytes = [0; 64];
+        // Without the system call where nobody rang.
+        while self.owed > 0
+            && let Ok(len @ 1..) = read(&self.pipe, &mut bytes)
+        {
+            self.owed = self.owed.saturating_sub(len);
         }
         if let Some((far, _)) = &self.far {
             rung |= far.drain(answered);

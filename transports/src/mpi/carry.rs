@@ -67,6 +67,8 @@ impl MpiTransport {
             data_in: ReceiveWindow::new(limits.window),
             control_in: ReceiveWindow::new(limits.control_window),
             in_flight: 0,
+            has_pended: false,
+            has_completed: false,
             bell,
             is_busy: false,
             has_refused: false,
@@ -178,6 +180,7 @@ impl MpiTransport {
         let (peers, pool, in_flight) = (&mut self.peers, &mut self.pool, &mut self.in_flight);
         self.sends.test(|slot, buffer| {
             peers[slot].in_flight -= 1;
+            peers[slot].has_completed = true;
             *in_flight -= buffer.records().len();
             pool.put(buffer);
         })?;
@@ -191,15 +194,20 @@ impl MpiTransport {
         Ok(())
     }
 
-    /// Drops from the list of busy peers those that need nothing more, and rings again for sends that are not complete: their
-    /// receivers may sleep without having made the calls that MPI needs to move on.
+    /// Drops from the list of busy peers those that need nothing more, and rings again for sends that were not complete at once: their
+    /// receivers may sleep without having made the calls that MPI needs to move on, or before the message had left.
     fn tidy(&mut self) {
         let mut at = 0;
         while let Some(&slot) = self.busy.get(at) {
             let peer = &mut self.peers[slot];
-            if peer.in_flight > 0 && self.doorbell.message_pends(&mut peer.bell) {
-                self.stats.rings += 1;
-            }
+            let rings = if peer.has_pended && peer.has_completed {
+                // It left only now.
+                self.doorbell.message_leaves(&mut peer.bell)
+            } else {
+                peer.in_flight > 0 && self.doorbell.message_pends(&mut peer.bell)
+            };
+            self.stats.rings += u64::from(rings);
+            (peer.has_pended, peer.has_completed) = (peer.in_flight > 0, false);
             if peer.in_flight == 0 && !peer.is_credit_due() && peer.outbox.queued() == 0 {
                 peer.is_busy = false;
                 self.busy.swap_remove(at);
@@ -342,6 +350,7 @@ impl Transport for MpiTransport {
     fn arm(&mut self) -> Arm {
         let progressed = self.progress().map(|_| ());
         self.keep_failure(progressed);
+        self.is_armed = true;
         self.doorbell.sleep();
         let arrived = self.has_arrivals();
         let is_ready = match arrived {
@@ -365,6 +374,9 @@ impl Transport for MpiTransport {
     }
 
     fn disarm(&mut self) {
+        if !std::mem::take(&mut self.is_armed) {
+            return;
+        }
         let (world, peers) = (self.world, &mut self.peers);
         let rung = self.doorbell.wake(|rank, at| {
             let slot = world.rank(rank).ok().and_then(|rank| peers.slot(rank));

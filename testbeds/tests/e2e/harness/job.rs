@@ -1,0 +1,217 @@
+//! A job before it runs: how it is launched, its flags, its guests, its application.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use super::home::Home;
+use super::leftovers::Before;
+use super::processes::MARK;
+use super::running::{Ended, Running};
+use super::setting::{Launcher, loadgen, tiny, tiny_cmdline, two_hosts};
+
+/// The application that keeps a job running until the test says how it is to end: with this exit code, or by this
+/// signal where the code is given as `-N`.
+const STAYS_UP: &str = r#"#!/bin/sh
+until [ -s "$E2E_HOME/end" ]; do sleep 0.1; done
+code=$(cat "$E2E_HOME/end")
+case $code in
+-*) kill "$code" $$ ;;
+esac
+exit "$code"
+"#;
+
+/// A job that is put together.
+#[derive(Debug)]
+pub struct Job {
+    pub(super) launcher: Launcher,
+    pub(super) ranks: u32,
+    pub(super) home: Home,
+    pub(super) ranks_per_host: Option<u32>,
+    /// Words in front of the launcher, as `unshare -m`.
+    prefix: Vec<OsString>,
+    flags: Vec<OsString>,
+    application: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    stdin: Stdin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stdin {
+    Null,
+    Open,
+}
+
+impl Job {
+    /// A job with no flags at all: what it has to be told is the test's matter.
+    pub fn bare(launcher: Launcher, ranks: u32) -> Self {
+        Self {
+            launcher,
+            ranks,
+            home: Home::new(),
+            ranks_per_host: None,
+            prefix: Vec::new(),
+            flags: Vec::new(),
+            application: Vec::new(),
+            environment: Vec::new(),
+            stdin: Stdin::Null,
+        }
+    }
+
+    /// A job with a name of its own, that logs everything to its own directory.
+    pub fn new(launcher: Launcher, ranks: u32) -> Self {
+        let job = Self::bare(launcher, ranks);
+        let (log, name) = (job.home.text("log"), job.home.name.clone());
+        job.flags(["-j", &name, "-l", &log, "-C", "1", "-L", "1", "-D", "DBG", "-w", "1", "-S", "WARN"])
+    }
+
+    /// Guests: the tiny guest, booted directly.
+    pub fn tiny(self) -> Self {
+        self.tiny_told("")
+    }
+
+    /// The same with a few more words on the kernel's command line.
+    pub fn tiny_told(self, words: &str) -> Self {
+        let append = format!("{} {words}", tiny_cmdline());
+        self.flag("--kernel").flag(tiny("kernel")).flag("--initrd").flag(tiny("initrd")).flags([
+            "--append",
+            append.trim(),
+            "-m",
+            "256",
+        ])
+    }
+
+    /// Load generators in place of guests, with their script. The kernel is never looked at.
+    pub fn generators(self, script: &str) -> Self {
+        let out = self.home.at("out");
+        self.flag("-q")
+            .flag(loadgen())
+            .flags(["--kernel", "/dev/null", "--ready", "none"])
+            .env("MVPNET_LOADGEN", script)
+            .env("MVPNET_LOADGEN_OUT", out)
+    }
+
+    /// One more word among the flags.
+    pub fn flag(mut self, word: impl AsRef<OsStr>) -> Self {
+        self.flags.push(word.as_ref().to_owned());
+        self
+    }
+
+    /// More words among the flags.
+    pub fn flags<W: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.flags.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
+        self
+    }
+
+    /// The application that lives until [`Running::end_with`].
+    pub fn stays_up(self) -> Self {
+        self.script(STAYS_UP)
+    }
+
+    /// An application that is this shell script.
+    pub fn script(mut self, text: &str) -> Self {
+        let path = self.home.at("application");
+        fs::write(&path, text).expect("the directory is ours");
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("the file is ours");
+        self.application = vec![path.into_os_string()];
+        self
+    }
+
+    /// An application and its arguments, as they stand on the command line.
+    pub fn application<W: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.application = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        self
+    }
+
+    /// A variable of the launcher's environment.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Standard input stays open until [`Running::close_stdin`].
+    pub fn with_stdin(mut self) -> Self {
+        self.stdin = Stdin::Open;
+        self
+    }
+
+    /// A command in front of the launcher, which becomes the launcher.
+    pub fn under<W: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.prefix = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        self
+    }
+
+    /// The ranks are spread over the hosts h0 and h1, so many on each.
+    pub fn on_two_hosts(mut self, ranks_per_host: u32) -> Self {
+        self.ranks_per_host = Some(ranks_per_host);
+        self.under([two_hosts("enter").as_os_str(), OsStr::new("h0")])
+    }
+
+    /// A directory or file of the job's own.
+    pub fn place(&self, part: &str) -> String {
+        self.home.text(part)
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Running {
+        let before = Before::look();
+        let output = |name| File::create(self.home.at(name)).expect("the directory is ours");
+        let mut words = self.words().into_iter();
+        let mut command = Command::new(words.next().expect("there is a program at least"));
+        let mut child = command
+            .args(words)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env(MARK, &self.home.name)
+            .env("E2E_HOME", self.home.path())
+            .env("TMPDIR", self.home.at("tmp"))
+            // Root is asked twice; others are not harmed.
+            .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
+            .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+            .current_dir(self.home.at("cwd"))
+            .stdin(if self.stdin == Stdin::Open { Stdio::piped() } else { Stdio::null() })
+            .stdout(output("stdout"))
+            .stderr(output("stderr"))
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let stdin = child.stdin.take();
+        Running::new(self, child, stdin, before)
+    }
+
+    /// Starts it and waits for its end, which it comes to by itself.
+    pub fn run(self) -> Ended {
+        self.start().ended()
+    }
+
+    /// The whole command line.
+    fn words(&self) -> Vec<OsString> {
+        let mut words = self.prefix.clone();
+        let mut say = |text: &[&str]| words.extend(text.iter().map(OsString::from));
+        let ranks = self.ranks.to_string();
+        let per_host = self.ranks_per_host.map(|count| count.to_string());
+        match self.launcher {
+            Launcher::Up => {}
+            Launcher::Mpich => {
+                say(&["mpirun.mpich", "-n", &ranks]);
+                if let Some(count) = &per_host {
+                    say(&["-host", "h0,h1", "-ppn", count]);
+                }
+            }
+            Launcher::OpenMpi => {
+                say(&["mpirun.openmpi", "-n", &ranks, "--bind-to", "none"]);
+                match &per_host {
+                    Some(count) => say(&["--host", &format!("h0:{count},h1:{count}")]),
+                    None => say(&["--oversubscribe"]),
+                }
+            }
+        }
+        words.push(self.launcher.program().into_os_string());
+        if self.launcher == Launcher::Up {
+            words.extend(["up".into(), "-N".into(), ranks.into()]);
+        }
+        words.extend(self.flags.iter().chain(&self.application).cloned());
+        words
+    }
+}

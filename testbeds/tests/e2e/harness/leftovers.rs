@@ -1,0 +1,143 @@
+//! What a job may leave behind, and that it does not: processes, sockets, files, shared memory, ports.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::processes;
+use super::wait::wait_for;
+
+/// How long after its end a job may still tidy up, however it ended.
+pub const TIDY: Duration = Duration::from_secs(10);
+
+/// What was there before a job.
+#[derive(Debug)]
+pub struct Before {
+    shared_memory: BTreeSet<PathBuf>,
+    temporary: BTreeSet<PathBuf>,
+}
+
+/// Where a job was told to put things.
+#[derive(Debug)]
+pub struct Places<'a> {
+    /// The mark in its processes' environments.
+    pub mark: &'a str,
+    /// Its own directory: no socket in it outlives the job.
+    pub home: &'a Path,
+    /// Directories that have to be empty at the end.
+    pub emptied: &'a [PathBuf],
+    /// Directories that may keep logs and captures, and nothing else.
+    pub logs: &'a [PathBuf],
+    /// The ports that led to its guests.
+    pub ports: &'a BTreeSet<u16>,
+}
+
+/// Directories with shared memory: this machine's, and those of the two hosts made of namespaces.
+const SHARED_MEMORY: &[&str] = &["/dev/shm"];
+
+impl Before {
+    /// To be taken before the job starts.
+    pub fn look() -> Self {
+        Self { shared_memory: shared_memory(), temporary: temporary() }
+    }
+
+    /// What is left once the job has had its time to tidy up; empty is what is wanted.
+    pub fn left(&self, places: &Places<'_>) -> Vec<String> {
+        let mut left = Vec::new();
+        wait_for(TIDY, || {
+            left = self.left_now(places);
+            left.is_empty().then_some(())
+        });
+        left
+    }
+
+    fn left_now(&self, places: &Places<'_>) -> Vec<String> {
+        let processes = processes::of_job(places.mark);
+        let mut left: Vec<String> =
+            processes.iter().map(|it| format!("process {} ({:?}): {}", it.pid, it.kind, it.command)).collect();
+        left.extend(sockets_in(places.home).map(|socket| format!("socket {socket}")));
+        for directory in places.emptied {
+            left.extend(entries(directory).map(|path| format!("file {}", path.display())));
+        }
+        for directory in places.logs {
+            let strangers = entries(directory).filter(|path| !is_log(path));
+            left.extend(strangers.map(|path| format!("file {} among the logs", path.display())));
+        }
+        left.extend(temporary().difference(&self.temporary).map(|path| format!("file {}", path.display())));
+        left.extend(self.segments().map(|path| format!("shared memory {}", path.display())));
+        left.extend(places.ports.iter().filter(|port| is_held(**port)).map(|port| format!("port {port}")));
+        left
+    }
+
+    /// Segments that came since and that no process uses: those of a job that still runs are none of ours.
+    fn segments(&self) -> impl Iterator<Item = PathBuf> {
+        let new: Vec<PathBuf> = shared_memory().difference(&self.shared_memory).cloned().collect();
+        let used = if new.is_empty() { String::new() } else { all_maps() };
+        new.into_iter().filter(move |path| !used.contains(&*path.to_string_lossy()))
+    }
+}
+
+fn shared_memory() -> BTreeSet<PathBuf> {
+    let hosts = ["h0", "h1"].iter().filter_map(|host| {
+        let holder = fs::read_to_string(format!("/run/mvpnet-two-hosts/{host}.pid")).ok()?;
+        Some(format!("/proc/{}/root/dev/shm", holder.trim()))
+    });
+    let directories = SHARED_MEMORY.iter().map(|&directory| directory.to_owned()).chain(hosts);
+    directories.flat_map(|directory| entries(Path::new(&directory)).collect::<Vec<_>>()).collect()
+}
+
+/// What mvpnet and the MPIs put into directories that all share, were they not told better.
+fn temporary() -> BTreeSet<PathBuf> {
+    let is_ours = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_lock = name == "mvpnet-e2e.lock";
+        !is_lock && ["mvpnet-", "ompi.", "prte.", "pmix."].iter().any(|start| name.starts_with(start))
+    };
+    let mut places = vec![PathBuf::from("/tmp")];
+    places.extend(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from));
+    places.extend(["h0", "h1"].map(|host| format!("/run/mvpnet-two-hosts/{host}.local").into()));
+    places.iter().flat_map(|directory| entries(directory).filter(is_ours).collect::<Vec<_>>()).collect()
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.path()))
+}
+
+fn is_log(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let kinds = ["con.", "mvpnet.", "gstats.", "wrap.", "capture."];
+    kinds.iter().any(|kind| name.starts_with(kind)) && path.is_file()
+}
+
+/// Bound or connected unix sockets whose path is in `home` (`/proc/net/unix`, the path is the last column).
+fn sockets_in(home: &Path) -> impl Iterator<Item = String> {
+    let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let home = home.to_string_lossy().into_owned();
+    let paths: Vec<String> = table.lines().filter_map(|line| Some(line.rsplit_once(' ')?.1.to_owned())).collect();
+    paths.into_iter().filter(move |path| path.starts_with(&home))
+}
+
+/// Whether something listens there, or has the port's name reserved, that is not somebody else's guest.
+fn is_held(port: u16) -> bool {
+    let name = format!("@mvpnet-port-{port}");
+    let reserved = fs::read_to_string("/proc/net/unix").unwrap_or_default().lines().any(|line| line.ends_with(&name));
+    // Address and port in hexadecimal, 127.0.0.1 in the byte order of the host; state 0A is LISTEN.
+    let listening = format!("0100007F:{port:04X} 00000000:0000 0A");
+    let listens = fs::read_to_string("/proc/net/tcp").unwrap_or_default().contains(&listening);
+    (reserved || listens) && !another_guest_has(port)
+}
+
+fn another_guest_has(port: u16) -> bool {
+    let forward = format!("hostfwd=tcp:127.0.0.1:{port}-");
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok()).any(|line| {
+        String::from_utf8_lossy(&line).contains(&forward)
+    })
+}
+
+fn all_maps() -> String {
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    processes.filter_map(|process| fs::read_to_string(process.path().join("maps")).ok()).collect()
+}

@@ -1,0 +1,18 @@
+//! What the tests are written with: a job is described ([`Job`]), runs ([`Running`]), and has ended ([`Ended`]),
+//! which includes that nothing is left of it.
+
+pub mod guest;
+pub mod home;
+pub mod job;
+pub mod leftovers;
+pub mod processes;
+pub mod running;
+pub mod setting;
+pub mod wait;
+
+pub use guest::Guest;
+pub use job::Job;
+pub use processes::Kind;
+pub use running::{Ended, Running};
+pub use setting::{Launcher, Need, begin, launchers, skip};
+pub use wait::wait_for;

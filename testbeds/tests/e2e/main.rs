@@ -1,0 +1,34 @@
+//! End-to-end tests: the real program, real guests under qemu, MPICH's mpirun, OpenMPI's, and `mvpnet up`.
+//!
+//! ```text
+//! cargo test -p mvpnet-testbeds --test e2e -- --test-threads=1
+//! ```
+//!
+//! They need the program built for each launcher and the tiny guest (`testbeds/tiny/build --disk`), and look for
+//! them where cargo and that script put them, or where these variables say:
+//!
+//! | variable | default |
+//! | --- | --- |
+//! | `MVPNET_BIN_DIR` | `target/debug`: `mvpnet` without MPI |
+//! | `MVPNET_MPICH_BIN_DIR`, `MVPNET_OPENMPI_BIN_DIR` | `target/mpich/debug`, `target/openmpi/debug`: `mvpnet` for each MPI |
+//! | `MVPNET_TINY` | `target/tiny`: the tiny guest |
+//! | `MVPNET_REQUIRE` | `all`: what cannot be tested here is a failure, not a skip |
+//!
+//! What is missing is skipped with a line `SKIPPED name: why` on standard error; every test that ran has a line
+//! `TIMED name: seconds`. One job runs at a time, in all test processes of a machine. Every job is checked for what
+//! it leaves behind. A test that fails shows the ends of what its job wrote and keeps the job's directory.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in what tests share too")]
+
+mod bad_input;
+mod booting;
+mod captures;
+mod command_lines;
+mod crowd;
+mod endings;
+mod exit_codes;
+mod harness;
+mod hostile;
+mod kills;
+mod network;
+mod two_hosts;
