@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use mvpnet_switch::MacAddr;
 
-use crate::spec::{ClusterNet, DgramEnd, DirectBoot, Drive, Seed, StreamEnd, UserNet, VmSpec};
+use crate::spec::{ClusterNet, DgramEnd, DirectBoot, Drive, Machine, Seed, StreamEnd, UserNet, VmSpec};
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +26,8 @@ const USER_NETWORK: &str = "192.168.1.0/24";
 
 /// The command that runs the guest: the program, then its arguments.
 pub fn argv(spec: &VmSpec) -> Vec<OsString> {
-    let VmSpec {
+    let VmSpec { machine, cluster, qmp } = spec;
+    let Machine {
         rank,
         world,
         job,
@@ -40,10 +41,8 @@ pub fn argv(spec: &VmSpec) -> Vec<OsString> {
         seed,
         direct_boot,
         mtu,
-        cluster,
         user_net,
-        qmp,
-    } = spec;
+    } = machine;
     let host_name = rank.host_name();
     let mut argv = Argv::default();
     if let Some(wrapper) = wrapper {

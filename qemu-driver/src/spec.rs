@@ -9,9 +9,20 @@ use mvpnet_switch::{Rank, World};
 
 use crate::accel::Accel;
 
-/// One guest.
+/// One guest, ready to be started: the machine and the ends of its sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmSpec {
+    /// What does not depend on descriptors and sockets.
+    pub machine: Machine,
+    /// How frames travel between the cluster NIC and its switch.
+    pub cluster: ClusterNet,
+    /// The descriptor of the monitor's socket.
+    pub qmp: Option<GuestFd>,
+}
+
+/// A guest's machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
     /// The rank whose guest it is: gives the cluster NIC's address and the host name.
     pub rank: Rank,
     /// The job's world: its size is in the user NIC's address.
@@ -38,12 +49,31 @@ pub struct VmSpec {
     pub direct_boot: Option<DirectBoot>,
     /// The IP MTU of the cluster network, which the guest learns from its NIC.
     pub mtu: u16,
-    /// How frames travel between the cluster NIC and its switch.
-    pub cluster: ClusterNet,
     /// The second NIC, on qemu's user network.
     pub user_net: UserNet,
-    /// The descriptor of the monitor's socket.
-    pub qmp: Option<GuestFd>,
+}
+
+impl Machine {
+    /// A machine with the values that apply where nothing is chosen, in software emulation, with nothing to
+    /// boot from.
+    pub fn new(rank: Rank, world: World) -> Machine {
+        Machine {
+            rank,
+            world,
+            job: None,
+            qemu: "qemu-system-x86_64".into(),
+            wrapper: None,
+            accel: Accel::Tcg,
+            cpu: None,
+            smp: "1".into(),
+            memory_mib: 4096,
+            disks: Vec::new(),
+            seed: None,
+            direct_boot: None,
+            mtu: 1500,
+            user_net: UserNet::default(),
+        }
+    }
 }
 
 /// A disk.

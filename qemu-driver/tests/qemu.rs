@@ -10,9 +10,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use mvpnet_qemu_driver::readiness::{NotReady, ProbeFailure, ReadyTimes, ReadyWhen, wait_ready};
-use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, Drive, Seed, StreamEnd, UserNet, VmSpec};
+use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, Drive, Machine, Seed, StreamEnd, UserNet, VmSpec};
 use mvpnet_qemu_driver::supervise::{Guest, GuestFds, Keeper, Launch, ProcessEnd, StopLadder, StopStep};
-use mvpnet_qemu_driver::{Accel, argv, ports};
+use mvpnet_qemu_driver::{argv, ports};
 use mvpnet_switch::World;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -27,24 +27,10 @@ fn spec(fds: &mut GuestFds) -> (VmSpec, UnixStream) {
     let world = World::new(4).unwrap();
     let qmp = fds.add_qmp().unwrap();
     let (switch, guest) = UnixStream::pair().unwrap();
-    let spec = VmSpec {
-        rank: world.rank(3).unwrap(),
-        world,
-        job: Some("test".into()),
-        qemu: "qemu-system-x86_64".into(),
-        wrapper: None,
-        accel: Accel::Tcg,
-        cpu: None,
-        smp: "1".into(),
-        memory_mib: 64,
-        disks: Vec::new(),
-        seed: None,
-        direct_boot: None,
-        mtu: 1500,
-        cluster: ClusterNet::Stream(StreamEnd::Inherited(fds.add(guest))),
-        user_net: UserNet::default(),
-        qmp: Some(qmp),
-    };
+    let machine =
+        Machine { job: Some("test".into()), memory_mib: 64, ..Machine::new(world.rank(3).unwrap(), world) };
+    let spec =
+        VmSpec { machine, cluster: ClusterNet::Stream(StreamEnd::Inherited(fds.add(guest))), qmp: Some(qmp) };
     (spec, switch)
 }
 
@@ -139,16 +125,16 @@ async fn every_kind_of_disk_and_option_is_accepted_and_the_nics_stay_where_they_
 
     let mut fds = GuestFds::new();
     let (mut vm, _switch) = spec(&mut fds);
-    vm.disks = vec![
+    vm.machine.disks = vec![
         virtio(&image("a,b.img"), "snapshot"),
         virtio(&image("c.img"), "read-only"),
         virtio(&image("d.img"), "snapshot"),
         Drive::Verbatim(format!("file={},if=virtio,format=raw", image("e.img").display()).into()),
     ];
-    vm.seed = Some(Seed::Directory(seed));
-    vm.smp = "2,sockets=1".into();
-    vm.mtu = 9000;
-    vm.user_net = UserNet {
+    vm.machine.seed = Some(Seed::Directory(seed));
+    vm.machine.smp = "2,sockets=1".into();
+    vm.machine.mtu = 9000;
+    vm.machine.user_net = UserNet {
         ssh_port: Some(port.port()),
         dns_search: vec!["example.org".into(), "lab".into()],
         tftp: Some(dir.path().to_owned()),
@@ -240,7 +226,7 @@ async fn what_qemu_has_to_say_against_its_command_line_is_kept() {
     }
     let mut fds = GuestFds::new();
     let (mut spec, _switch) = spec(&mut fds);
-    spec.cpu = Some("no-such-cpu".into());
+    spec.machine.cpu = Some("no-such-cpu".into());
     let keeper = Keeper::spawn(keeper_spec()).await.unwrap();
     let guest = keeper.launch(Launch { argv: argv(&spec), env: Vec::new(), fds }).await.unwrap();
     assert_eq!(guest.ended().await.process, Some(ProcessEnd::Code(1)));

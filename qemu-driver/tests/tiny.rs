@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mvpnet_qemu_driver::ports::PortReservation;
 use mvpnet_qemu_driver::readiness::{ReadyTimes, ReadyWhen, wait_ready};
-use mvpnet_qemu_driver::spec::{ClusterNet, DirectBoot, StreamEnd, UserNet, VmSpec};
+use mvpnet_qemu_driver::spec::{ClusterNet, DirectBoot, Machine, StreamEnd, UserNet, VmSpec};
 use mvpnet_qemu_driver::supervise::{Guest, GuestFds, Keeper, Launch, StopLadder, StopStep};
 use mvpnet_qemu_driver::{Accel, argv, ports};
 use mvpnet_switch::World;
@@ -45,26 +45,19 @@ async fn boot(dir: PathBuf) -> Tiny {
     let mut fds = GuestFds::new();
     let qmp = fds.add_qmp().unwrap();
     let (switch, theirs) = UnixStream::pair().unwrap();
-    let spec = VmSpec {
-        rank,
-        world,
-        job: None,
-        qemu: "qemu-system-x86_64".into(),
-        wrapper: None,
-        accel: Accel::Tcg,
-        cpu: None,
-        smp: "1".into(),
+    let machine = Machine {
         memory_mib: 256,
-        disks: Vec::new(),
-        seed: None,
         direct_boot: Some(DirectBoot {
             kernel: dir.join("kernel"),
             initrd: Some(dir.join("initrd")),
             append: Some(std::fs::read_to_string(dir.join("cmdline")).unwrap().trim().into()),
         }),
-        mtu: 1500,
-        cluster: ClusterNet::Stream(StreamEnd::Inherited(fds.add(theirs))),
         user_net: UserNet { ssh_port: Some(port.port()), ..UserNet::default() },
+        ..Machine::new(rank, world)
+    };
+    let spec = VmSpec {
+        machine,
+        cluster: ClusterNet::Stream(StreamEnd::Inherited(fds.add(theirs))),
         qmp: Some(qmp),
     };
     let keeper = Keeper::spawn(keeper_spec()).await.unwrap();

@@ -72,6 +72,7 @@ impl Bench {
     fn run(mut self) -> anyhow::Result<bool> {
         let start = now();
         self.say_what_is_missing();
+        say_what_disturbs();
         let mut tables = Vec::new();
         for section in [
             Section::Decide,
@@ -190,6 +191,15 @@ impl Bench {
             }
         }
         Ok(all)
+    }
+}
+
+/// Other programs' load falls on baselines and candidates alike, but not evenly.
+fn say_what_disturbs() {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let recent: Option<f64> = load.split_whitespace().next().and_then(|first| first.parse().ok());
+    if let Some(recent) = recent.filter(|&recent| recent > 0.5) {
+        eprintln!("the machine has a load of {recent} already: the numbers will say little");
     }
 }
 

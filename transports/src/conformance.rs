@@ -5,12 +5,12 @@
 //!
 //! ```
 //! use mvpnet_switch::World;
-//! use mvpnet_transports::conformance::{self, Expectations};
+//! use mvpnet_transports::conformance::{self, Expectations, Rings};
 //! use mvpnet_transports::{FlowLimits, mem};
 //!
 //! let fabric = mem::fabric(World::new(1)?)?;
 //! for mut end in fabric {
-//!     conformance::run(&mut end, &Expectations::sure(FlowLimits::BUFFERS), |name| println!("{name}"))?;
+//!     conformance::run(&mut end, &Expectations::new(FlowLimits::BUFFERS, Rings::Surely), |name| println!("{name}"))?;
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -33,21 +33,28 @@ use party::Party;
 pub struct Expectations {
     /// Its bounds per peer.
     pub limits: FlowLimits,
-    /// Whether a sleeper is rung without fail: then the suite sleeps without the backstop, so that a lost ring is a failure.
-    pub rings_surely: bool,
+    /// How far a sleeper can rely on being rung.
+    pub rings: Rings,
     /// How long one check may take.
     pub deadline: Duration,
 }
 
-impl Expectations {
-    /// A transport that loses no ring.
-    pub const fn sure(limits: FlowLimits) -> Self {
-        Expectations { limits, rings_surely: true, deadline: Duration::from_secs(60) }
-    }
+/// How far a sleeper can rely on being rung, and so how the suite sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rings {
+    /// No ring is lost: the suite sleeps without the backstop, and a lost ring ends in the deadline.
+    Surely,
+    /// A ring may now and then come before what it is for can be seen: the suite sleeps for half a second instead of the backstop,
+    /// and a few sleeps that nobody ended although there was work are allowed.
+    Mostly,
+    /// Rings may not come at all: the suite sleeps no longer than the transport says.
+    Perhaps,
+}
 
-    /// A transport whose rings may get lost.
-    pub const fn unsure(limits: FlowLimits) -> Self {
-        Expectations { rings_surely: false, ..Expectations::sure(limits) }
+impl Expectations {
+    /// What a transport with these bounds and rings has to fulfil.
+    pub const fn new(limits: FlowLimits, rings: Rings) -> Self {
+        Expectations { limits, rings, deadline: Duration::from_secs(60) }
     }
 }
 
@@ -98,5 +105,6 @@ pub fn run(
         let result = check(&mut party).and_then(|()| party.meet());
         result.map_err(|what| Failure { rank, check: name, what })?;
     }
-    Ok(())
+    let check = "rings are not lost";
+    party.check_rings().map_err(|what| Failure { rank, check, what })
 }

@@ -9,18 +9,12 @@ const SPIN: Duration = Duration::from_micros(30);
 #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
 pub(crate) const PENDING_BACKSTOP: Duration = Duration::from_micros(100);
 
-/// The backstops of an idle rank and how often each is slept before the next.
-const LADDER: [(Duration, u32); 4] = [
-    (Duration::from_micros(100), 10),
-    (Duration::from_millis(1), 4),
-    (Duration::from_millis(10), 10),
-    (Duration::from_millis(100), u32::MAX),
-];
+/// The first backstop where a ring may come before what it is for can be seen.
+const EARLY: Duration = Duration::from_micros(100);
 
-/// The step to begin with where whoever sends also sees the sleep, so that no ring is lost.
-const SURE: usize = 1;
-/// The step to begin with where a ring may overtake its message or come while the rank is still awake.
-const UNSURE: usize = 0;
+/// The backstops of an idle rank and how often each is slept before the next.
+const LADDER: [(Duration, u32); 3] =
+    [(Duration::from_millis(1), 4), (Duration::from_millis(10), 10), (Duration::from_millis(100), u32::MAX)];
 
 /// The longest sleep where rings do not come at all.
 const DEAF_CAP: Duration = Duration::from_millis(1);
@@ -28,34 +22,34 @@ const DEAF_CAP: Duration = Duration::from_millis(1);
 const DEAF_AFTER: u32 = 8;
 
 /// The backstop ladder: the longer nothing happens, the longer the sleep.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Backstop {
-    first: usize,
+    /// Sleeps of [`EARLY`] before the ladder.
+    early: u32,
+    slept_early: u32,
     step: usize,
     slept: u32,
     unrung: u32,
 }
 
-impl Default for Backstop {
-    fn default() -> Self {
-        Backstop { first: SURE, step: SURE, slept: 0, unrung: 0 }
-    }
-}
-
 impl Backstop {
-    /// From now on rings may be early: the first sleeps after traffic are short.
+    /// At least this many sleeps after traffic are short.
     #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
-    pub fn rings_are_unsure(&mut self) {
-        self.first = UNSURE;
+    pub fn begin_with(&mut self, early: u32) {
+        self.early = self.early.max(early);
     }
 
     /// There was traffic: begin again with the shortest.
     pub fn reset(&mut self) {
-        (self.step, self.slept) = (self.first, 0);
+        (self.slept_early, self.step, self.slept) = (0, 0, 0);
     }
 
     /// The next sleep.
     pub fn next(&mut self) -> Duration {
+        if self.slept_early < self.early {
+            self.slept_early += 1;
+            return EARLY;
+        }
         let (sleep, times) = LADDER[self.step];
         self.slept = self.slept.saturating_add(1);
         if self.slept >= times && self.step + 1 < LADDER.len() {
@@ -107,8 +101,8 @@ mod tests {
     #[test]
     fn the_first_sleeps_are_short_where_a_ring_may_be_early() {
         let mut backstop = Backstop::default();
-        backstop.rings_are_unsure();
-        backstop.reset();
+        backstop.begin_with(10);
+        backstop.begin_with(2);
         let sleeps: Vec<u128> = (0..12).map(|_| backstop.next().as_micros()).collect();
         assert_eq!((sleeps[0], sleeps[9], sleeps[10]), (100, 100, 1000));
     }

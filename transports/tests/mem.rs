@@ -1,7 +1,7 @@
 //! The conformance suite over `mem`, and what only `mem` can be asked.
 
 use mvpnet_switch::{Rank, World};
-use mvpnet_transports::conformance::{self, Expectations};
+use mvpnet_transports::conformance::{self, Expectations, Rings};
 use mvpnet_transports::mem::{self, MemTransport};
 use mvpnet_transports::{FlowLimits, RecordKind, SendError, Transport};
 
@@ -14,7 +14,7 @@ fn rank(index: u32, size: u32) -> Rank {
 }
 
 fn conforms(size: u32) {
-    let expectations = Expectations::sure(FlowLimits::BUFFERS);
+    let expectations = Expectations::new(FlowLimits::BUFFERS, Rings::Surely);
     let threads: Vec<_> = fabric(size)
         .into_iter()
         .map(|mut end| {

@@ -9,7 +9,7 @@ use mvpnet_qemu_driver::image::{self, ImageSpec, PlanContext};
 use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_qemu_driver::names::socket_path;
 use mvpnet_qemu_driver::readiness::ReadyTimes;
-use mvpnet_qemu_driver::spec::{DirectBoot, Seed};
+use mvpnet_qemu_driver::spec::{DirectBoot, Machine, Seed, UserNet};
 use mvpnet_qemu_driver::supervise::{KeeperSpec, Leftover, StopLadder};
 use mvpnet_switch::{Config, Rank, World};
 
@@ -56,9 +56,7 @@ pub fn plan(
         user: shared.user.clone(),
         log_dir: shared.log_dir.clone(),
     };
-    let guest = GuestPlan {
-        me,
-        world,
+    let machine = Machine {
         job: shared.job.clone(),
         qemu,
         wrapper: shared.wrapper.as_ref().and_then(|wrapper| check::find_program(wrapper, path).ok()),
@@ -66,15 +64,22 @@ pub fn plan(
         cpu: options.cpu.clone(),
         smp: options.smp.clone(),
         memory_mib: options.memory_mib,
-        images: images(options, me)?,
         seed: options.cloud_init.as_deref().map(seed).transpose()?,
         direct_boot: direct_boot(options)?,
         mtu: u16::try_from(shared.mtu)
             .map_err(|_| wrong(format!("--mtu {} is more than a NIC has", shared.mtu)))?,
+        user_net: UserNet {
+            ssh_port: None,
+            dns_search: shared.domains.clone(),
+            tftp: shared.tftp_dir.clone(),
+        },
+        ..Machine::new(me, world)
+    };
+    let guest = GuestPlan {
+        machine,
+        images: images(options, me)?,
         link: link_kind(shared.net),
         socket_dir: shared.socket_dir.clone(),
-        dns_search: shared.domains.clone(),
-        tftp: shared.tftp_dir.clone(),
         ready_when: options.ready.clone(),
         ready_times: shared
             .ssh_timeout
@@ -154,7 +159,7 @@ fn readable(flag: &str, path: &Path) -> Result<(), Problem> {
 /// The longest socket name must fit before anything is started.
 fn check_sockets(guest: &GuestPlan) -> Result<(), Problem> {
     let Some(dir) = &guest.socket_dir else { return Ok(()) };
-    socket_path(dir, "switch", guest.job.as_deref(), guest.me)
+    socket_path(dir, "switch", guest.machine.job.as_deref(), guest.machine.rank)
         .map(drop)
         .map_err(|error| wrong(error.to_string()))
 }

@@ -12,7 +12,7 @@ use mvpnet_qemu_driver::image::{CopyHold, ImageError, ImagePlan, Progress};
 use mvpnet_qemu_driver::links::{EndsError, LinkKind, bind_dgram, listen_stream, pair};
 use mvpnet_qemu_driver::names::{SocketPathError, socket_path};
 use mvpnet_qemu_driver::ports::{PortError, PortReservation, reserve, step};
-use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, StreamEnd, UserNet};
+use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, GuestFd, StreamEnd};
 use mvpnet_qemu_driver::supervise::{Guest, GuestFds, Keeper, Launch, Leftover, SuperviseError};
 
 use super::guest::GuestPlan;
@@ -83,7 +83,7 @@ impl Boot {
             let hold = copy(image.clone(), Arc::clone(&self.cancel_copy), tell.clone()).await?;
             self.holds.extend(hold);
         }
-        let port = reserve(plan.me, step(fullest_host_ranks))?;
+        let port = reserve(plan.machine.rank, step(fullest_host_ranks))?;
         let ssh_port = self.port.insert(port).port();
         let mut fds = GuestFds::new();
         let Link { net, ours } = make_link(plan, keeper, &mut fds).await?;
@@ -178,7 +178,7 @@ async fn make_link(plan: &GuestPlan, keeper: &Keeper, fds: &mut GuestFds) -> Res
         };
         return Ok(Link { net, ours: Ours::Socket { socket: ours, guest_path: None } });
     };
-    let path = |kind| socket_path(dir, kind, plan.job.as_deref(), plan.me);
+    let path = |kind| socket_path(dir, kind, plan.machine.job.as_deref(), plan.machine.rank);
     match plan.link {
         LinkKind::Stream => {
             let switch = path("stream")?;
@@ -238,32 +238,9 @@ async fn accept(
     }
 }
 
-fn describe(
-    plan: &GuestPlan,
-    cluster: ClusterNet,
-    ssh_port: u16,
-    qmp: mvpnet_qemu_driver::spec::GuestFd,
-) -> VmSpec {
-    VmSpec {
-        rank: plan.me,
-        world: plan.world,
-        job: plan.job.clone(),
-        qemu: plan.qemu.clone(),
-        wrapper: plan.wrapper.clone(),
-        accel: plan.accel,
-        cpu: plan.cpu.clone(),
-        smp: plan.smp.clone(),
-        memory_mib: plan.memory_mib,
-        disks: plan.images.iter().map(|image| image.drive.clone()).collect(),
-        seed: plan.seed.clone(),
-        direct_boot: plan.direct_boot.clone(),
-        mtu: plan.mtu,
-        cluster,
-        user_net: UserNet {
-            ssh_port: Some(ssh_port),
-            dns_search: plan.dns_search.clone(),
-            tftp: plan.tftp.clone(),
-        },
-        qmp: Some(qmp),
-    }
+fn describe(plan: &GuestPlan, cluster: ClusterNet, ssh_port: u16, qmp: GuestFd) -> VmSpec {
+    let mut machine = plan.machine.clone();
+    machine.disks = plan.images.iter().map(|image| image.drive.clone()).collect();
+    machine.user_net.ssh_port = Some(ssh_port);
+    VmSpec { machine, cluster, qmp: Some(qmp) }
 }

@@ -4,13 +4,11 @@
 use std::path::PathBuf;
 
 use mvpnet_qemu_driver::Console;
-use mvpnet_qemu_driver::accel::Accel;
 use mvpnet_qemu_driver::image::ImagePlan;
 use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_qemu_driver::readiness::{ReadyTimes, ReadyWhen};
-use mvpnet_qemu_driver::spec::{DirectBoot, Seed};
+use mvpnet_qemu_driver::spec::Machine;
 use mvpnet_qemu_driver::supervise::{Guest, Keeper, KeeperSpec, Leftover, StopLadder};
-use mvpnet_switch::{Rank, World};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
@@ -25,40 +23,14 @@ const CONSOLE_LINES: usize = 20;
 /// Everything that decides how a guest is run.
 #[derive(Clone, Debug)]
 pub struct GuestPlan {
-    /// The rank.
-    pub me: Rank,
-    /// Its world.
-    pub world: World,
-    /// The job's name.
-    pub job: Option<String>,
-    /// The qemu command.
-    pub qemu: PathBuf,
-    /// A program to start qemu under.
-    pub wrapper: Option<PathBuf>,
-    /// What executes the guest's instructions.
-    pub accel: Accel,
-    /// The CPU type, if one was chosen.
-    pub cpu: Option<String>,
-    /// qemu's `-smp` value.
-    pub smp: String,
-    /// Memory in MiB.
-    pub memory_mib: u32,
+    /// The machine, its disks and forwarded port left out: they follow from the plan when it is carried out.
+    pub machine: Machine,
     /// The disks.
     pub images: Vec<ImagePlan>,
-    /// The guest's configuration.
-    pub seed: Option<Seed>,
-    /// A kernel to boot directly.
-    pub direct_boot: Option<DirectBoot>,
-    /// IP MTU of the guest network.
-    pub mtu: u16,
     /// How frames are framed on the guest's link.
     pub link: LinkKind,
     /// Where the link's sockets go; without one the guest inherits its end.
     pub socket_dir: Option<PathBuf>,
-    /// DNS search domains.
-    pub dns_search: Vec<String>,
-    /// Directory that the guest can fetch from by TFTP.
-    pub tftp: Option<PathBuf>,
     /// What makes the guest count as booted.
     pub ready_when: ReadyWhen,
     /// How long that may take.

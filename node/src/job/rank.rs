@@ -118,17 +118,8 @@ pub async fn live(setup: RankSetup) -> RankEnd {
         notices,
     });
     let (plan, problem) = with_keeper(guest, problem).await;
-    let mut life = RankLife {
-        me,
-        world,
-        handle,
-        plan,
-        guest: None,
-        chief,
-        end: None,
-        broken: false,
-        ssh_port: 0,
-    };
+    let mut life =
+        RankLife { me, world, handle, plan, guest: None, chief, end: None, broken: false, ssh_port: 0 };
     life.report(Report::Hello { host, problem }).await;
     while life.end.is_none() {
         tokio::select! {

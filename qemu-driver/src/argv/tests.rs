@@ -6,26 +6,16 @@ use mvpnet_switch::World;
 
 use crate::accel::Accel;
 use crate::argv;
-use crate::spec::{ClusterNet, DgramEnd, DirectBoot, Drive, GuestFd, Seed, StreamEnd, UserNet, VmSpec};
+use crate::spec::{
+    ClusterNet, DgramEnd, DirectBoot, Drive, GuestFd, Machine, Seed, StreamEnd, UserNet, VmSpec,
+};
 
 fn plain() -> VmSpec {
     let world = World::new(4).unwrap();
+    let rank = world.rank(3).unwrap();
     VmSpec {
-        rank: world.rank(3).unwrap(),
-        world,
-        job: None,
-        qemu: "qemu-system-x86_64".into(),
-        wrapper: None,
-        accel: Accel::Tcg,
-        cpu: None,
-        smp: "1".into(),
-        memory_mib: 4096,
-        disks: vec![disk("/images/a.qcow2")],
-        seed: None,
-        direct_boot: None,
-        mtu: 1500,
+        machine: Machine { disks: vec![disk("/images/a.qcow2")], ..Machine::new(rank, world) },
         cluster: ClusterNet::Stream(StreamEnd::Inherited(GuestFd::nth(1))),
-        user_net: UserNet::default(),
         qmp: Some(GuestFd::nth(0)),
     }
 }
@@ -92,20 +82,20 @@ fn a_plain_guest() {
 #[test]
 fn a_wrapper_gets_the_whole_command() {
     let mut spec = plain();
-    spec.wrapper = Some("monwrap".into());
-    spec.qemu = "/usr/libexec/qemu-kvm".into();
+    spec.machine.wrapper = Some("monwrap".into());
+    spec.machine.qemu = "/usr/libexec/qemu-kvm".into();
     assert_eq!(argv(&spec)[..3], ["monwrap", "/usr/libexec/qemu-kvm", "-name"].map(OsString::from));
 }
 
 #[test]
 fn the_accelerator_brings_its_cpu_unless_one_is_given() {
-    insta::assert_snapshot!(show_change(|spec| spec.accel = Accel::Kvm), @"
+    insta::assert_snapshot!(show_change(|spec| spec.machine.accel = Accel::Kvm), @"
     - -machine q35,accel=tcg,graphics=off
     - -cpu max
     + -machine q35,accel=kvm,graphics=off
     + -cpu host
     ");
-    insta::assert_snapshot!(show_change(|spec| spec.cpu = Some("max,-avx512f".into())), @"
+    insta::assert_snapshot!(show_change(|spec| spec.machine.cpu = Some("max,-avx512f".into())), @"
     - -cpu max
     + -cpu max,-avx512f
     ");
@@ -114,8 +104,8 @@ fn the_accelerator_brings_its_cpu_unless_one_is_given() {
 #[test]
 fn size_and_topology() {
     insta::assert_snapshot!(show_change(|spec| {
-        spec.smp = "4,sockets=2,cores=2".into();
-        spec.memory_mib = 512;
+        spec.machine.smp = "4,sockets=2,cores=2".into();
+        spec.machine.memory_mib = 512;
     }), @"
     - -smp 1
     - -m 4096M
@@ -126,7 +116,7 @@ fn size_and_topology() {
 
 #[test]
 fn the_job_is_in_the_name() {
-    insta::assert_snapshot!(show_change(|spec| spec.job = Some("a,b".into())), @"
+    insta::assert_snapshot!(show_change(|spec| spec.machine.job = Some("a,b".into())), @"
     - -name guest=n0003
     + -name guest=n0003.a,,b
     ");
@@ -135,8 +125,8 @@ fn the_job_is_in_the_name() {
 #[test]
 fn the_seed_is_the_second_disk() {
     let mut spec = plain();
-    spec.disks.push(disk("/images/b.raw"));
-    spec.seed = Some(Seed::Image("/seeds/3.iso".into()));
+    spec.machine.disks.push(disk("/images/b.raw"));
+    spec.machine.seed = Some(Seed::Image("/seeds/3.iso".into()));
     insta::assert_snapshot!(drives(&spec), @"
     -drive file=/images/a.qcow2,media=disk,if=virtio
     -drive file=/seeds/3.iso,media=disk,if=virtio,read-only=on
@@ -147,7 +137,7 @@ fn the_seed_is_the_second_disk() {
 #[test]
 fn a_seed_directory_becomes_a_fat_file_system() {
     let mut spec = plain();
-    spec.seed = Some(Seed::Directory("/home/me/seed,1".into()));
+    spec.machine.seed = Some(Seed::Directory("/home/me/seed,1".into()));
     insta::assert_snapshot!(drives(&spec), @"
     -drive file=/images/a.qcow2,media=disk,if=virtio
     -drive driver=raw,file.driver=vvfat,file.dir=/home/me/seed,,1,file.label=cidata,media=disk,if=virtio,read-only=on
@@ -157,7 +147,7 @@ fn a_seed_directory_becomes_a_fat_file_system() {
 #[test]
 fn commas_in_file_names_are_doubled_and_verbatim_drives_are_untouched() {
     let mut spec = plain();
-    spec.disks = vec![
+    spec.machine.disks = vec![
         Drive::Image { file: "/a,b.img".into(), properties: vec![("snapshot".into(), "on".into())] },
         Drive::Verbatim("file=nbd://host/x,if=virtio,format=raw".into()),
     ];
@@ -170,8 +160,8 @@ fn commas_in_file_names_are_doubled_and_verbatim_drives_are_untouched() {
 #[test]
 fn a_kernel_is_booted_directly() {
     insta::assert_snapshot!(show_change(|spec| {
-        spec.disks.clear();
-        spec.direct_boot = Some(DirectBoot {
+        spec.machine.disks.clear();
+        spec.machine.direct_boot = Some(DirectBoot {
             kernel: "/tiny/vmlinuz".into(),
             initrd: Some("/tiny/initramfs.gz".into()),
             append: Some("console=ttyS0 quiet".into()),
@@ -186,7 +176,7 @@ fn a_kernel_is_booted_directly() {
 
 #[test]
 fn the_mtu_is_told_by_the_nic() {
-    insta::assert_snapshot!(show_change(|spec| spec.mtu = 9000), @"
+    insta::assert_snapshot!(show_change(|spec| spec.machine.mtu = 9000), @"
     - -device virtio-net-pci,netdev=cluster,mac=52:55:00:00:00:03,addr=0x2,romfile=,host_mtu=1500
     + -device virtio-net-pci,netdev=cluster,mac=52:55:00:00:00:03,addr=0x2,romfile=,host_mtu=9000
     ");
@@ -215,7 +205,7 @@ fn cluster_links() {
 #[test]
 fn the_user_network() {
     insta::assert_snapshot!(show_change(|spec| {
-        spec.user_net = UserNet {
+        spec.machine.user_net = UserNet {
             ssh_port: Some(2203),
             dns_search: vec!["example.org".into(), "lab".into()],
             tftp: Some("/srv/tftp".into()),
@@ -237,8 +227,8 @@ fn without_a_monitor_there_is_no_socket() {
 #[test]
 fn every_rank_has_its_own_cluster_address_and_all_share_the_user_nics() {
     insta::assert_snapshot!(show_change(|spec| {
-        spec.world = World::new(100_000).unwrap();
-        spec.rank = spec.world.rank(65_536).unwrap();
+        spec.machine.world = World::new(100_000).unwrap();
+        spec.machine.rank = spec.machine.world.rank(65_536).unwrap();
     }), @"
     - -name guest=n0003
     - -device virtio-net-pci,netdev=cluster,mac=52:55:00:00:00:03,addr=0x2,romfile=,host_mtu=1500

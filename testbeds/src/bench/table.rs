@@ -79,6 +79,18 @@ impl Row {
         self.target = Some(target);
     }
 
+    /// How far the repetitions are from each other: half of their range, in % of the median.
+    fn spread(&self) -> String {
+        let low = self.values.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = self.values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        match self.median {
+            Some(median) if self.values.len() > 1 && median > 0.0 => {
+                format!("{:.0}", 50.0 * (high - low) / median)
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Whether the target is met; `None` without one, or without a value.
     pub fn met(&self) -> Option<bool> {
         Some(self.target?.met(self.judged?))
@@ -106,12 +118,12 @@ impl Table {
 
     /// The table as text.
     pub fn text(&self) -> String {
-        let mut head = vec!["case", "carrier", self.unit];
+        let mut head = vec!["case", "carrier", self.unit, "+-%"];
         head.extend(&self.columns);
         head.extend(["/direct", "/relay", "target", ""]);
         let mut lines: Vec<Vec<String>> = vec![head.into_iter().map(str::to_owned).collect()];
         for row in &self.rows {
-            let mut cells = vec![row.case.clone(), row.carrier.clone(), optional(row.median)];
+            let mut cells = vec![row.case.clone(), row.carrier.clone(), optional(row.median), row.spread()];
             cells.extend((0..self.columns.len()).map(|at| row.notes.get(at).cloned().unwrap_or_default()));
             cells.extend([ratio(row.to_direct), ratio(row.to_relay)]);
             cells.push(row.target.map(Target::text).unwrap_or_default());
@@ -142,9 +154,12 @@ impl Table {
             }
             let _ = writeln!(text, "{}", written.trim_end());
         }
+        let mut said: Vec<&str> = Vec::new();
         for row in &self.rows {
-            if let Some(failure) = &row.failure {
+            // Several rows can come from one run.
+            if let Some(failure) = row.failure.as_deref().filter(|failure| !said.contains(failure)) {
                 let _ = writeln!(text, "  {}, {}: {failure}", row.case, row.carrier);
+                said.push(failure);
             }
         }
         text
@@ -206,11 +221,12 @@ mod tests {
     #[test]
     fn a_missed_target_is_said_and_empty_columns_are_left_out() {
         let mut table = Table::new("Idle", "% of a core", &["ranks"]);
-        let mut row = Row::new("2 ranks", "mvpnet up", vec![0.7, 0.9, 0.8]);
+        let mut row = Row::new("2 ranks", "mvpnet up", vec![0.6, 1.0, 0.8]);
         row.judge_value(Target::AtMost(0.5));
         table.rows.push(row);
         let text = table.text();
         assert!(text.contains("<= 0.5 MISSED, 0.8"), "{text}");
+        assert!(text.contains("0.8  25 "), "{text}");
         assert!(!text.contains("/relay") && !text.contains("ranks ="), "{text}");
     }
 }

@@ -95,6 +95,9 @@ fn know_where_they_are(guest: &Guest, world: usize) {
         format!("grep -q '#wsize: {world}' /etc/hosts && [ $(wc -l </etc/hosts.mpi) = {world} ]"),
         "ip -4 addr show usr0 | grep -q 'inet 192.168.1.'".to_owned(),
     ]);
+    // By router advertisement, which guests ask for when they please, and usable once nobody else has it.
+    let address = format!("ip -6 addr show mvp0 | grep 'inet6 {}/64' | grep -qv tentative", guest.ula());
+    guest.run_until(Duration::from_secs(20), &address);
 }
 
 /// Itself too: all pairs.

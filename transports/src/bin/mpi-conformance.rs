@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use mvpnet_transports::conformance::{self, Expectations};
+use mvpnet_transports::conformance::{self, Expectations, Rings};
 use mvpnet_transports::mpi::{Bells, MpiConfig, MpiTransport, leftovers};
 use mvpnet_transports::{FlowLimits, Transport};
 
@@ -32,10 +32,8 @@ fn main() -> ExitCode {
     let (rank, size) = (transport.me().index(), transport.world().size());
     let library = transport.library().lines().next().unwrap_or_default().to_owned();
     let all_near = transport.neighbours().len() == size as usize;
-    let expectations = Expectations {
-        rings_surely: bells == Bells::Auto && all_near,
-        ..Expectations::sure(FlowLimits::MESSAGES)
-    };
+    let rings = if bells == Bells::Auto && all_near { Rings::Mostly } else { Rings::Perhaps };
+    let expectations = Expectations::new(FlowLimits::MESSAGES, rings);
     let result = conformance::run(&mut transport, &expectations, |name| {
         if rank == 0 {
             println!("{size} ranks: {name}");

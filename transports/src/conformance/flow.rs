@@ -1,5 +1,6 @@
 //! Checks of flow control: bounds hold, credits come back, nobody is held up by another.
 
+use super::Rings;
 use super::party::Party;
 use crate::batch::LARGE_ROOM;
 use crate::{RecordKind, SendError};
@@ -70,8 +71,8 @@ fn against_a_holder(
     party.holds = me == last;
     party.meet()?;
     if me == first {
-        // The holder sleeps without backstop while the window fills, so that a bound that is missed shows.
-        party.expectations.rings_surely = false;
+        // Nobody will ring: the window stays shut.
+        party.expectations.rings = Rings::Perhaps;
         let taken = fill(party, last)?;
         meanwhile(party)?;
         party.send(last, RecordKind::Control, me, &taken.to_be_bytes())?;
@@ -97,10 +98,10 @@ fn against_a_holder(
 }
 
 pub(super) fn back_pressure(party: &mut Party<'_>) -> Result<(), String> {
-    let surely = party.expectations.rings_surely;
+    let rings = party.expectations.rings;
     let made = party.transport.stats().buffers_made;
     against_a_holder(party, |_| Ok(()))?;
-    party.expectations.rings_surely = surely;
+    party.expectations.rings = rings;
     party.meet()?;
     // Large buffers on the way and waiting, those that are free, and small ones.
     let limits = party.expectations.limits.workable();
@@ -113,7 +114,7 @@ pub(super) fn slow_receiver(party: &mut Party<'_>) -> Result<(), String> {
     if party.size() < 3 {
         return Ok(());
     }
-    let surely = party.expectations.rings_surely;
+    let rings = party.expectations.rings;
     let frames = 2000;
     let (me, first, second) = (party.me(), party.rank(0), party.rank(1));
     against_a_holder(party, |party| {
@@ -124,7 +125,7 @@ pub(super) fn slow_receiver(party: &mut Party<'_>) -> Result<(), String> {
         // The holder is let go only when the other has everything.
         party.until("the other rank", |party| Ok(party.control.pop_front().is_some()))
     })?;
-    party.expectations.rings_surely = surely;
+    party.expectations.rings = rings;
     if me == second {
         for number in 0..frames {
             let arrival = party.next_arrival()?;

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-use super::Expectations;
+use super::{Expectations, Rings};
 use crate::doze::PENDING_BACKSTOP;
 use crate::{Arm, Batch, MAX_FRAME_LEN, RecordKind, SendError, Transport, clock};
 
@@ -35,7 +35,16 @@ pub(super) struct Party<'a> {
     pub holds: bool,
     pub held: Vec<Batch>,
     pattern: Vec<u8>,
+    /// The last long sleep ended by itself.
+    overslept: bool,
+    /// Long sleeps that ended by themselves and found work.
+    lost_rings: u32,
 }
+
+/// A sleep instead of the backstop where most rings come.
+const LONG_SLEEP: Duration = Duration::from_millis(500);
+/// Lost rings in the whole suite that [`Rings::Mostly`] allows.
+const MAX_LOST: u32 = 10;
 
 /// First byte of the control records by which the ranks meet.
 const MEETING: u8 = 0xff;
@@ -54,6 +63,8 @@ impl<'a> Party<'a> {
             holds: false,
             held: Vec::new(),
             pattern,
+            overslept: false,
+            lost_rings: 0,
         }
     }
 
@@ -133,6 +144,7 @@ impl<'a> Party<'a> {
                 self.transport.recycle(batch);
             }
         }
+        self.lost_rings += u32::from(std::mem::take(&mut self.overslept) && any);
         let _pending = self.transport.progress().map_err(|error| error.to_string())?;
         Ok(any)
     }
@@ -188,18 +200,29 @@ impl<'a> Party<'a> {
             return Err(format!("waited in vain for {what}; {:?}", self.transport.stats()));
         };
         let Arm::Sleep { at_most } = self.transport.arm() else { return Ok(()) };
-        let needs_backstop = at_most <= PENDING_BACKSTOP || !self.expectations.rings_surely;
-        let sleep = if needs_backstop { at_most.min(left) } else { left };
+        let sleep = match self.expectations.rings {
+            _ if at_most <= PENDING_BACKSTOP => at_most,
+            Rings::Surely => left,
+            Rings::Mostly => LONG_SLEEP,
+            Rings::Perhaps => at_most,
+        };
         let result = ppoll(
             &mut [PollFd::new(self.transport.doorbell(), PollFlags::POLLIN)],
-            Some(TimeSpec::from_duration(sleep)),
+            Some(TimeSpec::from_duration(sleep.min(left))),
             None,
         );
+        self.overslept = result == Ok(0) && sleep == LONG_SLEEP;
         self.transport.disarm();
         match result {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(format!("poll: {error}")),
         }
+    }
+
+    /// At the end of the suite.
+    pub fn check_rings(&self) -> Result<(), String> {
+        let lost = self.lost_rings;
+        if lost > MAX_LOST { Err(format!("{lost} times there was work and no ring")) } else { Ok(()) }
     }
 
     /// Sends everything off.

@@ -76,7 +76,8 @@ impl Guest {
             let quoted = command.replace('\'', r"'\''");
             format!("({command}) >/tmp/said 2>&1 || {{ echo 'failed: {quoted}'; cat /tmp/said; exit 1; }}\n")
         });
-        self.run(&steps.collect::<String>());
+        let said = self.try_run(&steps.collect::<String>());
+        assert!(said.is_success(), "in guest {}: {}{}", self.rank, said.stdout, said.stderr);
     }
 
     /// Runs a command until it succeeds.

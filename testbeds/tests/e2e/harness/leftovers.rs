@@ -72,7 +72,10 @@ impl Before {
 
     /// Segments that came since and that no process uses: those of a job that still runs are none of ours.
     fn segments(&self) -> impl Iterator<Item = PathBuf> {
-        let new: Vec<PathBuf> = shared_memory().difference(&self.shared_memory).cloned().collect();
+        let now = shared_memory();
+        let is_benchmark = |path: &Path| path.to_string_lossy().contains("/mvpnet-bench");
+        let new = now.difference(&self.shared_memory).filter(|path| !is_benchmark(path));
+        let new: Vec<PathBuf> = new.cloned().collect();
         let used = if new.is_empty() { String::new() } else { all_maps() };
         new.into_iter().filter(move |path| !used.contains(&*path.to_string_lossy()))
     }
@@ -91,8 +94,9 @@ fn shared_memory() -> BTreeSet<PathBuf> {
 fn temporary() -> BTreeSet<PathBuf> {
     let is_ours = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_lock = name == "mvpnet-e2e.lock";
-        !is_lock && ["mvpnet-", "ompi.", "prte.", "pmix."].iter().any(|start| name.starts_with(start))
+        // mvpnet's are named by the user's number; mvpnet-bench and the like belong to others.
+        let is_mvpnets = name.strip_prefix("mvpnet-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        is_mvpnets || ["ompi.", "prte.", "pmix."].iter().any(|start| name.starts_with(start))
     };
     let mut places = vec![PathBuf::from("/tmp")];
     places.extend(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from));
