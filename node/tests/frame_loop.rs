@@ -200,26 +200,42 @@ fn a_guest_that_does_not_read_stalls_nobody_else() {
     assert!(dropped > 0 && dropped < sent_to_slow, "{dropped} of {sent_to_slow}");
 }
 
+/// A reader that keeps reading gets everything on an idle machine; on one that is too busy to let it, what is
+/// lost is in the books, and the rest comes in order.
 #[test]
-fn a_fast_sender_loses_nothing_to_a_reader_that_keeps_reading() {
+fn what_a_fast_sender_loses_is_counted_and_the_rest_stays_in_order() {
     let mut nodes = start(2, LinkKind::Stream);
     let (me, to) = (nodes[0].rank.mac(), nodes[1].rank.mac());
     let count = 20_000_u32;
     let mut receiver = nodes.pop().unwrap();
     let reader = std::thread::spawn(move || {
-        for expected in 0..count {
+        let mut numbers = Vec::new();
+        while numbers.last() != Some(&u32::MAX) {
             let got = receiver.guest.expect();
-            assert_eq!(got[14..18], expected.to_be_bytes());
+            numbers.push(u32::from_be_bytes(got[14..18].try_into().unwrap()));
         }
-        receiver
+        (receiver, numbers)
     });
-    for number in 0..count {
+    let numbered = |number: u32| {
         let mut payload = vec![0; 1400];
         payload[..4].copy_from_slice(&number.to_be_bytes());
-        nodes[0].guest.send(&frame(to, me, &payload));
+        frame(to, me, &payload)
+    };
+    for number in 0..count {
+        nodes[0].guest.send(&numbered(number));
     }
-    nodes.push(reader.join().unwrap());
-    stop(nodes);
+    // The last one is sent until it arrives: it may meet a queue that is still full.
+    while !reader.is_finished() {
+        nodes[0].guest.send(&numbered(u32::MAX));
+        std::thread::yield_now();
+    }
+    let (receiver, numbers) = reader.join().unwrap();
+    assert!(numbers.is_sorted(), "frames overtook each other");
+    nodes.push(receiver);
+    let counters = stop(nodes);
+    let lost = u64::from(count) + 1 - numbers.len() as u64;
+    let counted = counter(&counters[0], "queue-full") + counter(&counters[1], "queue-full");
+    assert!(lost <= counted, "{lost} frames are missing, {counted} are in the books");
 }
 
 #[test]

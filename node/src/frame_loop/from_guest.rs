@@ -7,7 +7,7 @@ use mvpnet_switch::{Control, DropReason, Ingress, Instant, PortId, Rank, Verdict
 use mvpnet_transports::{SendError, Transport};
 
 use super::core::{drop_reason, verdict_drop};
-use super::patience::{Answer, Patience};
+use super::patience::Answer;
 use super::{Event, RankLoop, Work};
 use crate::capture::{Direction, Port};
 
@@ -100,12 +100,10 @@ impl<T: Transport> RankLoop<T> {
                 self.room_at(now, run.to);
                 self.account_run(&run, None);
             }
-            Err(SendError::Full) => {
-                match self.patience.entry(run.to).or_insert(Patience::Calm).refused(now) {
-                    Answer::Wait => self.stalled = Some(run),
-                    Answer::Drop => self.account_run(&run, Some(DropReason::QueueFull)),
-                }
-            }
+            Err(SendError::Full) => match self.patience.entry(run.to).or_default().refused(now) {
+                Answer::Wait => self.stalled = Some(run),
+                Answer::Drop => self.account_run(&run, Some(DropReason::QueueFull)),
+            },
             Err(error) => self.account_run(&run, Some(drop_reason(&error))),
         }
     }
@@ -115,8 +113,8 @@ impl<T: Transport> RankLoop<T> {
             return;
         }
         if let Some(patience) = self.patience.get_mut(&to) {
-            patience.accepted(now);
-            if *patience == Patience::Calm {
+            patience.accepted();
+            if patience.is_calm(now) {
                 self.patience.remove(&to);
             }
         }

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 
 use super::core::Core;
 use super::mailbox::GuestEnd;
-use super::patience::PATIENCE;
+use super::patience::GUEST_PATIENCE;
 
 /// Octets that may wait for the guest, beyond which nothing is taken from peers: at 1 Gbit/s two
 /// milliseconds' worth.
@@ -106,7 +106,7 @@ impl GuestPort {
             return Admission::Room;
         }
         let oldest = self.queue.front().map_or(now, |first| first.since);
-        if now.saturating_since(oldest) < PATIENCE { Admission::Wait } else { Admission::Slow }
+        if now.saturating_since(oldest) < GUEST_PATIENCE { Admission::Wait } else { Admission::Slow }
     }
 
     /// A share to fill for the next batch.

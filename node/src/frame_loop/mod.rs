@@ -6,8 +6,8 @@
 //! move. Frames are never parsed or copied here beyond what [`Switch::decide`] looks at: runs of frames
 //! with one destination pass as one slice of the buffer they arrived in.
 //!
-//! Back-pressure is bounded: a destination that has no room is waited for during
-//! [`PATIENCE`](patience::PATIENCE) at most, then its frames are dropped at the tail and counted, so that
+//! Back-pressure is bounded: a destination that has no room is waited for during some milliseconds
+//! ([`patience`]) at most, then its frames are dropped at the tail and counted, so that
 //! a slow guest does not stall the traffic of others.
 
 mod core;

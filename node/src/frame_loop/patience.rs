@@ -1,18 +1,27 @@
 //! How long a destination without room is waited for.
 //!
 //! Waiting keeps bursts lossless and lets a fast sender run at its receiver's pace; but it stalls the
-//! guest's traffic to everybody else, so it must end.
+//! guest's traffic to everybody else, so it must end. A destination that was waited for in vain is tried
+//! again after a pause, which doubles as long as it stays without room: it may just have been descheduled.
 
 use std::time::Duration;
 
 use mvpnet_switch::Instant;
 
-/// Longest wait for room at one destination. Longer than a time slice of a busy core, so that a peer that
-/// was merely descheduled is not taken for a slow one.
-pub const PATIENCE: Duration = Duration::from_millis(10);
+/// Longest wait for room at another rank. Longer than some time slices of a busy core, so that a peer that
+/// was merely descheduled is not taken for a slow one; longer than [`GUEST_PATIENCE`], so that a peer whose
+/// guest is slow gives in first.
+pub const PATIENCE: Duration = Duration::from_millis(25);
 
-/// How long a destination must take everything before it is waited for again.
-const RECOVERY: Duration = Duration::from_millis(50);
+/// How old the oldest frame of a guest's full queue may be before more is dropped. Shorter than it takes a
+/// guest that drains 100 Mbit/s to empty the queue: such a guest must not slow its senders down.
+pub const GUEST_PATIENCE: Duration = Duration::from_millis(10);
+
+/// The first pause before a slow destination is waited for again.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause: a destination that is dead for good costs the others about a percent of their time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What to do with frames that a destination has no room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,33 +34,58 @@ pub enum Answer {
 
 /// The record of one destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// Takes what it gets.
+pub struct Patience {
+    state: State,
+    /// The pause that follows the next wait in vain.
+    pause: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Has taken what it got last.
     Calm,
     /// Has had no room since then.
     Waiting(Instant),
-    /// Waited for in vain; last refused something at that time.
+    /// Waited for in vain; not to be waited for before then.
     Slow(Instant),
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { state: State::Calm, pause: FIRST_PAUSE }
+    }
 }
 
 impl Patience {
     /// The destination refused.
     pub fn refused(&mut self, now: Instant) -> Answer {
-        match *self {
-            Self::Calm => *self = Self::Waiting(now),
-            Self::Waiting(since) if now.saturating_since(since) >= PATIENCE => *self = Self::Slow(now),
-            Self::Waiting(_) => {}
-            Self::Slow(_) => *self = Self::Slow(now),
+        match self.state {
+            State::Calm => self.state = State::Waiting(now),
+            State::Waiting(since) if now.saturating_since(since) >= PATIENCE => {
+                self.state = State::Slow(now + self.pause);
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            }
+            State::Slow(until) if now >= until => self.state = State::Waiting(now),
+            State::Waiting(_) | State::Slow(_) => {}
         }
-        if matches!(self, Self::Slow(_)) { Answer::Drop } else { Answer::Wait }
+        if matches!(self.state, State::Slow(_)) { Answer::Drop } else { Answer::Wait }
     }
 
-    /// The destination took what it got.
-    pub fn accepted(&mut self, now: Instant) {
-        match *self {
-            Self::Waiting(_) => *self = Self::Calm,
-            Self::Slow(last) if now.saturating_since(last) >= RECOVERY => *self = Self::Calm,
-            Self::Calm | Self::Slow(_) => {}
+    /// The destination took what it got. While it counts as slow that says little: it takes a part of what
+    /// it is sent.
+    pub fn accepted(&mut self) {
+        if matches!(self.state, State::Waiting(_)) {
+            *self = Self::default();
+        }
+    }
+
+    /// Whether there is nothing to be remembered of the destination at `now`.
+    pub fn is_calm(&self, now: Instant) -> bool {
+        match self.state {
+            State::Calm => true,
+            State::Waiting(_) => false,
+            // Long after its pause nobody has found it without room.
+            State::Slow(until) => now.saturating_since(until) >= LONGEST_PAUSE,
         }
     }
 }
@@ -64,26 +98,51 @@ mod tests {
         Instant::from_nanos(millis * 1_000_000)
     }
 
-    #[test]
-    fn a_short_shortage_is_waited_out() {
-        let mut peer = Patience::Calm;
-        assert_eq!(peer.refused(at(0)), Answer::Wait);
-        assert_eq!(peer.refused(at(9)), Answer::Wait);
-        peer.accepted(at(9));
-        assert_eq!(peer.refused(at(12)), Answer::Wait);
-        assert_eq!(peer.refused(at(21)), Answer::Wait);
+    /// A destination that was waited for in vain until this time.
+    fn slow_since(millis: u64) -> Patience {
+        let mut peer = Patience::default();
+        assert_eq!(peer.refused(at(millis - 25)), Answer::Wait);
+        assert_eq!(peer.refused(at(millis)), Answer::Drop);
+        peer
     }
 
     #[test]
-    fn a_slow_destination_is_not_waited_for_until_it_has_recovered() {
-        let mut peer = Patience::Calm;
+    fn a_short_shortage_is_waited_out() {
+        let mut peer = Patience::default();
         assert_eq!(peer.refused(at(0)), Answer::Wait);
-        assert_eq!(peer.refused(at(10)), Answer::Drop);
-        peer.accepted(at(11));
-        assert_eq!(peer.refused(at(12)), Answer::Drop);
-        peer.accepted(at(40));
-        assert_eq!(peer.refused(at(61)), Answer::Drop);
-        peer.accepted(at(111));
-        assert_eq!(peer.refused(at(112)), Answer::Wait);
+        assert_eq!(peer.refused(at(24)), Answer::Wait);
+        peer.accepted();
+        assert_eq!(peer.refused(at(26)), Answer::Wait);
+        assert_eq!(peer.refused(at(50)), Answer::Wait);
+    }
+
+    #[test]
+    fn a_slow_destination_is_not_waited_for_until_its_pause_is_over() {
+        let mut peer = slow_since(50);
+        peer.accepted();
+        assert_eq!(peer.refused(at(99)), Answer::Drop);
+        assert_eq!(peer.refused(at(100)), Answer::Wait);
+    }
+
+    #[test]
+    fn one_that_has_recovered_is_waited_for_as_before() {
+        let mut peer = slow_since(50);
+        assert_eq!(peer.refused(at(100)), Answer::Wait);
+        peer.accepted();
+        assert_eq!(peer, Patience::default());
+    }
+
+    #[test]
+    fn one_that_stays_without_room_costs_ever_less() {
+        let mut peer = slow_since(50);
+        let waited: u64 = (51..60_000).map(|now| u64::from(peer.refused(at(now)) == Answer::Wait)).sum();
+        assert!(waited < 1000, "waited {waited} ms in a minute");
+    }
+
+    #[test]
+    fn one_that_is_not_heard_of_any_more_is_forgotten() {
+        let peer = slow_since(50);
+        assert!(!peer.is_calm(at(100)));
+        assert!(peer.is_calm(at(10_000)));
     }
 }

@@ -149,6 +149,11 @@ impl Job {
         self.under([two_hosts("enter").as_os_str(), OsStr::new("h0")])
     }
 
+    /// Its name, as `--job` says.
+    pub fn home_name(&self) -> &str {
+        &self.home.name
+    }
+
     /// A directory or file of the job's own.
     pub fn place(&self, part: &str) -> String {
         self.home.text(part)
