@@ -16,6 +16,7 @@ mod from_peers;
 mod guest_port;
 mod mailbox;
 mod patience;
+mod spin;
 mod wait;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -31,6 +32,7 @@ use from_guest::Run;
 use guest_port::GuestPort;
 pub use mailbox::{Command, Event, GuestEnd, LoopHandle, Mailbox, mailbox};
 use patience::Patience;
+use spin::Spin;
 
 /// Messages of the control plane that wait for the transport, at most; beyond it the oldest is lost.
 const OUTBOX_LIMIT: usize = 4096;
@@ -59,6 +61,9 @@ pub struct RankLoop<T> {
     outbox: VecDeque<(Rank, Vec<u8>)>,
     /// Whether a guest was attached before.
     had_guest: bool,
+    spin: Spin,
+    /// Whether the last thing done was to poll.
+    polled: bool,
     /// When the last turn that found work ended.
     last_work: Instant,
     stopping: bool,
@@ -88,6 +93,8 @@ impl<T: Transport> RankLoop<T> {
             patience: BTreeMap::new(),
             outbox: VecDeque::new(),
             had_guest: false,
+            spin: Spin::default(),
+            polled: false,
             last_work: Instant::ZERO,
             stopping: false,
         }
@@ -114,7 +121,12 @@ impl<T: Transport> RankLoop<T> {
             let now = self.core.clock.now();
             let work = self.turn(now)?;
             match work {
-                Work::Done => self.last_work = now,
+                Work::Done => {
+                    self.last_work = now;
+                    if std::mem::take(&mut self.polled) {
+                        self.spin.paid();
+                    }
+                }
                 Work::Nothing => self.wait(now),
             }
         }

@@ -22,10 +22,14 @@ const _: () = assert!(STALLED_SLEEP.as_nanos() < PATIENCE.as_nanos());
 impl<T: Transport> RankLoop<T> {
     /// Waits for work: polls for a while after the last work was seen, then sleeps.
     pub(super) fn wait(&mut self, now: Instant) {
-        if now.saturating_since(self.last_work) < self.core.transport.spin_for() {
+        if self.spin.goes_on(now, self.last_work) {
+            let before = self.core.clock.now();
             std::thread::yield_now();
+            self.spin.yielded(before, self.core.clock.now());
+            self.polled = true;
             return;
         }
+        self.polled = false;
         let mut flush_within = None;
         if let Some(tap) = &mut self.core.tap {
             let unix_now = self.core.clock.unix_ns(now);

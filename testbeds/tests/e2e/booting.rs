@@ -13,7 +13,7 @@ fn a_guest_that_never_boots_ends_the_job_and_its_console_is_shown() {
         job.assert_code(1);
         job.assert_said("mvpnet: rank 1: no ssh banner on 127.0.0.1:");
         job.assert_said("mvpnet: rank 1: the last lines of its console:");
-        job.assert_said("    | tiny: asked not to boot (tiny.noboot), hanging here");
+        job.assert_said("tiny: asked not to boot (tiny.noboot), hanging here");
         job.assert_said("mvpnet: stopping: the guest of rank 1 failed");
     }
 }
