@@ -52,6 +52,7 @@ mod peers;
 mod records;
 
 pub use batch::{BATCH_LEN, Batch, Lane};
+pub use doze::Spin;
 pub use credit::{ReceiveWindow, SendWindow};
 pub use outbox::FlowLimits;
 pub use records::{

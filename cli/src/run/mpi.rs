@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mvpnet_node::job::{RankEnd, RankSetup, Watch, listen, live};
+use mvpnet_node::job::{Problem, RankEnd, RankSetup, Watch, listen, live};
 use mvpnet_qemu_driver::supervise::Leftover;
 use mvpnet_transports::Transport;
 use mvpnet_transports::launcher::launcher_env;
@@ -13,6 +13,7 @@ use mvpnet_transports::mpi::{Leftovers, MpiConfig, MpiTransport, leftovers};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
+use super::plan::usage;
 use super::rank::RankParts;
 use super::tell::Teller;
 use super::{FAILURE, complain, exit_code};
@@ -46,12 +47,13 @@ pub fn run(options: &Options) -> ExitCode {
         Ok(planned) => planned,
         Err(error) => return close_with_usage(transport, &error),
     };
-    let guard = match logs::start(&[planned.rank_log()], options.shared.stderr_level) {
-        Ok(guard) => guard,
-        Err(error) => return close_with_usage(transport, &Usage::from(error)),
+    // A rank that cannot log tells rank 0, as it does with everything else that is wrong with it alone.
+    let (guard, found) = match logs::start(&[planned.rank_log()], options.shared.stderr_level) {
+        Ok(guard) => (Some(guard), None),
+        Err(error) => (None, Some(usage(Usage::from(error)))),
     };
     let housemates = housemates(options, &transport);
-    let code = run_rank(transport, planned, &housemates);
+    let code = run_rank(transport, planned, &housemates, found);
     drop(guard);
     code
 }
@@ -63,8 +65,8 @@ fn wrong_usage(error: &Usage, me: Option<u32>) -> ExitCode {
 
 fn close_with_usage(transport: MpiTransport, error: &Usage) -> ExitCode {
     let code = wrong_usage(error, Some(transport.me().index()));
-    // Ranks that have no such error notice that this one is gone.
-    let _ = transport.close(Duration::ZERO, crate::args::USAGE_EXIT_CODE.into());
+    // All ranks come to the same error.
+    let _ = transport.close(DRAIN, crate::args::USAGE_EXIT_CODE.into());
     code
 }
 
@@ -79,13 +81,18 @@ fn housemates(options: &Options, transport: &MpiTransport) -> Vec<RankOptions> {
     ranks.iter().filter_map(|rank| options.for_rank(rank.index(), world, &host).ok()).collect()
 }
 
-fn run_rank(transport: MpiTransport, options: RankOptions, housemates: &[RankOptions]) -> ExitCode {
+fn run_rank(
+    transport: MpiTransport,
+    options: RankOptions,
+    housemates: &[RankOptions],
+    found: Option<Problem>,
+) -> ExitCode {
     let (me, world) = (transport.me(), transport.world());
     let span = tracing::info_span!("rank", rank = me.index());
     let _entered = span.clone().entered();
     tracing::info!("rank {me} of {} with {}", world.size(), transport.library());
     let prepared =
-        RankParts::prepare(options.clone(), me, world, transport.name(), mpi_leftovers(), housemates);
+        RankParts::prepare(options.clone(), me, world, transport.name(), mpi_leftovers(), housemates, found);
     let parts = match prepared {
         Ok(parts) => parts,
         Err(error) => {

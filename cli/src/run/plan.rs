@@ -44,7 +44,8 @@ pub fn plan(
     let shared = &options.shared;
     options.make_directories().map_err(usage)?;
     if me.index() == 0 {
-        check::application(shared, path).map_err(usage)?;
+        // Only this rank's host needs to have it.
+        check::application(shared, path).map_err(|error| Problem { of_job: true, ..usage(error) })?;
     }
     let qemu = check::qemu(shared, path).map_err(usage)?;
     let accel =
@@ -164,16 +165,17 @@ fn check_sockets(guest: &GuestPlan) -> Result<(), Problem> {
         .map_err(|error| wrong(error.to_string()))
 }
 
-fn usage(error: Usage) -> Problem {
+/// Wrong usage, as a problem to be told to rank 0.
+pub fn usage(error: Usage) -> Problem {
     wrong(error.to_string())
 }
 
 /// The command line is to blame.
 fn wrong(text: String) -> Problem {
-    Problem { text, usage: true }
+    Problem { text, usage: true, of_job: false }
 }
 
 /// The machine is to blame.
 fn unable(text: String) -> Problem {
-    Problem { text, usage: false }
+    Problem { text, usage: false, of_job: false }
 }

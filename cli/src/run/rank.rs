@@ -43,7 +43,8 @@ pub struct LoopPart {
 
 impl RankParts {
     /// Plans the rank; what is wrong is kept to be told to rank 0. The first rank of a host has all ranks of
-    /// the host as its `housemates`, and looks for what they need together; the others have none.
+    /// the host as its `housemates`, and looks for what they need together; the others have none. What was
+    /// `found` wrong before comes first.
     pub fn prepare(
         options: RankOptions,
         me: Rank,
@@ -51,9 +52,11 @@ impl RankParts {
         transport: &str,
         leftovers: Vec<Leftover>,
         housemates: &[RankOptions],
+        found: Option<Problem>,
     ) -> std::io::Result<Self> {
         let (handle, mailbox, events) = mailbox()?;
-        let planned = plan(&options, me, world, leftovers).and_then(|plan| {
+        let planned = found.map_or(Ok(()), Err).and_then(|()| plan(&options, me, world, leftovers));
+        let planned = planned.and_then(|plan| {
             check_host(housemates, world)?;
             Ok(plan)
         });
@@ -71,7 +74,7 @@ impl RankParts {
         let (tap, capture) = match started {
             Ok(started) => started.unzip(),
             Err(text) => {
-                problem = Some(Problem { text, usage: true });
+                problem = Some(Problem { text, usage: true, of_job: false });
                 (None, None)
             }
         };

@@ -9,7 +9,7 @@ use mvpnet_qemu_driver::image::{self, ImageError, ImagePlan};
 
 /// Fails when `images`, those of all ranks of this host, do not fit.
 pub fn check(images: &[ImagePlan]) -> Result<(), Problem> {
-    sum_up(images).map_err(|error| Problem { text: error.to_string(), usage: true })
+    sum_up(images).map_err(|error| Problem { text: error.to_string(), usage: true, of_job: false })
 }
 
 fn sum_up(images: &[ImagePlan]) -> Result<(), ImageError> {

@@ -26,6 +26,8 @@ pub struct Teller {
     ssh_ports: Vec<u16>,
     begun: Instant,
     shows_progress: bool,
+    /// Whether any guest is on its way: before that there is only what may be wrong.
+    has_begun: bool,
     has_application: bool,
     user: Option<String>,
     statistics: Option<PathBuf>,
@@ -43,6 +45,7 @@ impl Teller {
             ssh_ports: vec![0; size],
             begun: Instant::now(),
             shows_progress: shared.progress,
+            has_begun: false,
             has_application: !shared.application.is_empty(),
             user: shared.user.clone(),
             statistics: shared
@@ -81,6 +84,7 @@ impl Teller {
     }
 
     fn progress(&mut self, rank: usize, phase: &job::Phase) {
+        self.has_begun = true;
         if let (job::Phase::Ready { ssh_port }, Some(port)) = (phase, self.ssh_ports.get_mut(rank)) {
             *port = *ssh_port;
         }
@@ -100,14 +104,15 @@ impl Teller {
     }
 
     fn update(&mut self) {
-        if self.shows_progress {
+        if self.shows_progress && self.has_begun {
             self.status.elapsed = self.begun.elapsed();
             self.printer.update(&self.status);
         }
     }
 
     fn problem(&mut self, ranks: &[u32], problem: &Problem) {
-        let who = if ranks.len() == self.status.ranks.len() { String::new() } else { named(ranks) };
+        let of_job = problem.of_job || ranks.len() == self.status.ranks.len();
+        let who = if of_job { String::new() } else { named(ranks) };
         self.say(&format!("{who}{}", problem.text));
     }
 

@@ -68,6 +68,7 @@ fn run_ranks(ranks: u32, planned: Vec<RankOptions>) -> anyhow::Result<i32> {
                 "mem",
                 Vec::new(),
                 if me.index() == 0 { &all } else { &[] },
+                None,
             )?;
             let wishes = wishes.take().unwrap_or_else(|| mpsc::unbounded_channel().1);
             let notices = (me.index() == 0).then(|| notices.clone());

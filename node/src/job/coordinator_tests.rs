@@ -7,7 +7,7 @@ fn hello(host: &str) -> Report {
 }
 
 fn bad_hello(text: &str, usage: bool) -> Report {
-    Report::Hello { host: "h0".into(), problem: Some(Problem { text: text.into(), usage }) }
+    Report::Hello { host: "h0".into(), problem: Some(Problem { text: text.into(), usage, of_job: false }) }
 }
 
 fn ready() -> Report {
@@ -50,7 +50,7 @@ fn a_problem_of_all_ranks_is_explained_once_and_no_guest_starts() {
     let mut job = Coordinator::new(2, true);
     job.report(0, bad_hello("no such image", true));
     let actions = job.report(1, bad_hello("no such image", true));
-    let problem = Problem { text: "no such image".into(), usage: true };
+    let problem = Problem { text: "no such image".into(), usage: true, of_job: false };
     assert_eq!(actions[0], Action::Explain { ranks: vec![0, 1], problem });
     assert_eq!(orders(&actions), vec![Order::Finish { exit_code: 2 }]);
 }

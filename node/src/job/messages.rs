@@ -37,6 +37,8 @@ pub struct Problem {
     pub text: String,
     /// Whether the command line is to blame (exit code 2) rather than the machine (exit code 1).
     pub usage: bool,
+    /// Whether it is the job's, although only one rank looked for it.
+    pub of_job: bool,
 }
 
 /// Why a guest did not come up, or did not stay up.

@@ -149,7 +149,9 @@ async fn with_keeper(
     };
     match started.await {
         Ok(keeper) => (Some((plan, keeper)), problem),
-        Err(error) => (None, problem.or(Some(Problem { text: error.to_string(), usage: false }))),
+        Err(error) => {
+            (None, problem.or(Some(Problem { text: error.to_string(), usage: false, of_job: false })))
+        }
     }
 }
 
