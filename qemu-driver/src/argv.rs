@@ -42,6 +42,7 @@ pub fn argv(spec: &VmSpec) -> Vec<OsString> {
         direct_boot,
         mtu,
         user_net,
+        console_log,
     } = machine;
     let host_name = rank.host_name();
     let mut argv = Argv::default();
@@ -62,7 +63,12 @@ pub fn argv(spec: &VmSpec) -> Vec<OsString> {
     argv.pair("-cpu", cpu.as_deref().unwrap_or(accel.default_cpu()));
     argv.pair("-smp", smp).pair("-m", format!("{memory_mib}M"));
 
-    argv.option("-chardev", Value::new("stdio").with("id", "console").with("signal", "off"));
+    let mut console = Value::new("stdio").with("id", "console").with("signal", "off");
+    if let Some(log) = console_log {
+        // qemu's own copy goes on when nobody reads its standard output any more.
+        console = console.with("logfile", log);
+    }
+    argv.option("-chardev", console);
     argv.pair("-serial", "chardev:console");
     if let Some(fd) = qmp {
         argv.option("-chardev", Value::new("socket").with("id", "qmp").with("fd", fd.to_string()));

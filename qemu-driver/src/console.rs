@@ -1,12 +1,10 @@
-//! What a guest writes to its console, or qemu to its standard error: the last 64 KiB are kept, all of it
-//! goes to a log file if there is one, and a text can be waited for.
+//! What a guest writes to its console, or qemu to its standard error: the last 64 KiB are kept, and a text
+//! can be waited for. The log of all of it is qemu's own, so that it goes on when the rank is gone.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::fs::File;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{oneshot, watch};
 use tracing::Instrument;
 
@@ -35,13 +33,13 @@ struct Waiter {
 }
 
 impl Console {
-    /// Reads `output` until its end in a task of its own, and copies it to the file `log`, which is made anew.
-    pub(crate) fn read(output: impl AsyncRead + Unpin + Send + 'static, log: Option<PathBuf>) -> Console {
+    /// Reads `output` until its end in a task of its own.
+    pub(crate) fn read(output: impl AsyncRead + Unpin + Send + 'static) -> Console {
         let (closing, closed) = watch::channel(false);
         let console = Console { state: Arc::default(), closed };
         let state = console.state.clone();
         let reading = async move {
-            pump(output, log, &state).await;
+            pump(output, &state).await;
             let mut state = lock(&state);
             state.closed = true;
             // Who waits for a text waits in vain from here on.
@@ -123,45 +121,17 @@ impl State {
     }
 }
 
-async fn pump(mut output: impl AsyncRead + Unpin, log: Option<PathBuf>, state: &Mutex<State>) {
-    let mut file = match &log {
-        None => None,
-        Some(path) => match File::create(path).await {
-            Ok(file) => Some(file),
-            Err(error) => {
-                tracing::error!("cannot make the console log {}: {error}", path.display());
-                None
-            }
-        },
-    };
+async fn pump(mut output: impl AsyncRead + Unpin, state: &Mutex<State>) {
     let mut buffer = vec![0; 16 << 10];
     loop {
-        let read = match output.read(&mut buffer).await {
+        match output.read(&mut buffer).await {
             Ok(0) => break,
-            Ok(read) => read,
+            Ok(read) => lock(state).push(&buffer[..read]),
             Err(error) => {
                 tracing::warn!("cannot read the console any more: {error}");
                 break;
             }
-        };
-        lock(state).push(&buffer[..read]);
-        if let Some(log_file) = &mut file {
-            let written = async {
-                log_file.write_all(&buffer[..read]).await?;
-                log_file.flush().await
-            };
-            if let Err(error) = written.await {
-                tracing::error!("console log {}: {error}; it ends here", log.unwrap_or_default().display());
-                return drain(output, buffer, state).await;
-            }
         }
-    }
-}
-
-/// Goes on without the log: a guest whose console is not read stands still.
-async fn drain(mut output: impl AsyncRead + Unpin, mut buffer: Vec<u8>, state: &Mutex<State>) {
-    while let Ok(read @ 1..) = output.read(&mut buffer).await {
-        lock(state).push(&buffer[..read]);
     }
 }
 
@@ -205,7 +175,7 @@ mod tests {
     #[tokio::test]
     async fn a_text_is_found_across_reads_and_afterwards() {
         let (mut guest, output) = tokio::io::duplex(4);
-        let console = Console::read(output, None);
+        let console = Console::read(output);
         let waiting = tokio::spawn({
             let console = console.clone();
             async move { console.wait_for("login:").await }
@@ -218,7 +188,7 @@ mod tests {
     #[tokio::test]
     async fn waiting_ends_with_the_output() {
         let (guest, output) = tokio::io::duplex(4);
-        let console = Console::read(output, None);
+        let console = Console::read(output);
         let waiting = tokio::spawn({
             let console = console.clone();
             async move { console.wait_for("never").await }
@@ -230,36 +200,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_bytes_are_kept_and_all_are_logged() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("con.0.log");
+    async fn the_last_bytes_are_kept_and_all_are_counted() {
         let (mut guest, output) = tokio::io::duplex(1 << 20);
-        let console = Console::read(output, Some(log.clone()));
+        let console = Console::read(output);
         let written: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
         guest.write_all(&written).await.unwrap();
         drop(guest);
         console.closed().await;
         assert_eq!(console.tail(), &written[written.len() - KEPT..]);
         assert_eq!(console.total(), 200_000);
-        assert_eq!(std::fs::read(log).unwrap(), written);
-    }
-
-    #[tokio::test]
-    async fn a_log_that_cannot_be_written_stops_nothing() {
-        for log in ["/dev/full", "/no/such/dir/con.log"] {
-            let (mut guest, output) = tokio::io::duplex(16);
-            let console = Console::read(output, Some(log.into()));
-            guest.write_all(&[b'x'; 100_000]).await.unwrap();
-            drop(guest);
-            console.closed().await;
-            assert_eq!(console.total(), 100_000);
-        }
     }
 
     #[tokio::test]
     async fn last_lines_are_fit_for_a_message() {
         let (mut guest, output) = tokio::io::duplex(1 << 10);
-        let console = Console::read(output, None);
+        let console = Console::read(output);
         guest.write_all(b"one\r\n\x1b[0m\x1b[?7l\x07two \r\n\r\n\x1bcthree\r12%\r13%\xff").await.unwrap();
         drop(guest);
         console.closed().await;

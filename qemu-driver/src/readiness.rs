@@ -230,7 +230,7 @@ mod tests {
 
     async fn wait(address: SocketAddr, times: ReadyTimes) -> Result<Ready, NotReady> {
         let (_guest, output) = tokio::io::duplex(1);
-        wait_ready(&ReadyWhen::Ssh, address, &Console::read(output, None), times).await
+        wait_ready(&ReadyWhen::Ssh, address, &Console::read(output), times).await
     }
 
     fn last(result: Result<Ready, NotReady>) -> ProbeFailure {
@@ -323,7 +323,7 @@ mod tests {
     #[tokio::test]
     async fn a_text_on_the_console_makes_the_guest_ready() {
         let (mut guest, output) = tokio::io::duplex(64);
-        let console = Console::read(output, None);
+        let console = Console::read(output);
         let address = "127.0.0.1:1".parse().unwrap();
         let when: ReadyWhen = "console:login:".parse().unwrap();
         let wait = || wait_ready(&when, address, &console, BRIEF);
@@ -335,7 +335,7 @@ mod tests {
     #[tokio::test]
     async fn a_console_that_closes_is_not_waited_for() {
         let (guest, output) = tokio::io::duplex(64);
-        let console = Console::read(output, None);
+        let console = Console::read(output);
         drop(guest);
         let when = ReadyWhen::Console("login:".into());
         let result = wait_ready(&when, "127.0.0.1:1".parse().unwrap(), &console, QUICK).await;

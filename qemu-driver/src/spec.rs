@@ -51,6 +51,8 @@ pub struct Machine {
     pub mtu: u16,
     /// The second NIC, on qemu's user network.
     pub user_net: UserNet,
+    /// The file to which qemu copies the serial console, made anew.
+    pub console_log: Option<PathBuf>,
 }
 
 impl Machine {
@@ -72,6 +74,7 @@ impl Machine {
             direct_boot: None,
             mtu: 1500,
             user_net: UserNet::default(),
+            console_log: None,
         }
     }
 }

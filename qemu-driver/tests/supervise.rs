@@ -251,17 +251,6 @@ async fn a_killed_keeper_takes_the_guest_with_it_and_the_rank_does_its_work() {
 }
 
 #[tokio::test]
-async fn the_console_log_has_all_of_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let log = dir.path().join("con.0.log");
-    let keeper = Keeper::spawn(KeeperSpec { console_log: Some(log.clone()), ..keeper_spec() }).await.unwrap();
-    let guest = keeper.launch(launch(["seq", "100000"])).await.unwrap();
-    guest.ended().await;
-    guest.console().closed().await;
-    assert_eq!(fs::read_to_string(log).unwrap().lines().count(), 100_000);
-}
-
-#[tokio::test]
 async fn a_command_line_of_any_length_gets_through() {
     let keeper = Keeper::spawn(keeper_spec()).await.unwrap();
     let long = "x".repeat(100_000);

@@ -26,7 +26,8 @@ fn metadata() -> serde_json::Value {
 
 /// The workspace's crates, each with those of the workspace that it uses.
 fn uses() -> BTreeMap<String, BTreeSet<String>> {
-    let short = |name: &serde_json::Value| name.as_str().and_then(|n| n.strip_prefix("mvpnet-")).map(str::to_owned);
+    let short =
+        |name: &serde_json::Value| name.as_str().and_then(|n| n.strip_prefix("mvpnet-")).map(str::to_owned);
     let metadata = metadata();
     let packages = metadata["packages"].as_array().expect("there are packages");
     packages

@@ -6,7 +6,9 @@
 
 use mvpnet_switch::Rank;
 
-use crate::records::{FLOOD_ROOT_LEN, MAX_FRAME_LEN, RECORD_HEADER_LEN, RecordKind, Records, records, write_record};
+use crate::records::{
+    FLOOD_ROOT_LEN, MAX_FRAME_LEN, RECORD_HEADER_LEN, RecordKind, Records, records, write_record,
+};
 
 /// Bytes of the batch header, in front of the first record; [`crate::header`] says what is in it.
 pub(crate) const BATCH_HEADER_LEN: usize = 24;

@@ -82,7 +82,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("what is too long or for nobody is refused", delivery::refusals),
     ("a rank reaches itself", delivery::oneself),
     ("many to one: everybody's frames arrive", flow::many_to_one),
-    ("a receiver that does not consume stops its sender at the bounds, and control gets through", flow::back_pressure),
+    (
+        "a receiver that does not consume stops its sender at the bounds, and control gets through",
+        flow::back_pressure,
+    ),
     ("a slow receiver does not hold up traffic to others", flow::slow_receiver),
     ("a blocked sender sleeps until credit comes", flow::credit_wakes),
     ("a warm path allocates no buffers", flow::warm_path),

@@ -53,7 +53,9 @@ impl BatchHeader {
             1 => Lane::Control,
             other => return Err(HeaderError::Lane(other)),
         };
-        let count = |at: usize| u64::from_be_bytes(*bytes[at..].first_chunk().expect("the header has room for two counts"));
+        let count = |at: usize| {
+            u64::from_be_bytes(*bytes[at..].first_chunk().expect("the header has room for two counts"))
+        };
         Ok(BatchHeader { lane, data_consumed: count(8), control_consumed: count(16) })
     }
 }

@@ -90,14 +90,20 @@ pub struct LauncherMismatch {
 
 /// Compares what the launcher started with the world that MPI made. `library` is the first line of `MPI_Get_library_version`
 /// (MPI 3.1, §8.1.1) or longer.
-pub fn check_launcher(launcher: Option<LauncherEnv>, world_size: u32, library: &str) -> Result<(), LauncherMismatch> {
+pub fn check_launcher(
+    launcher: Option<LauncherEnv>,
+    world_size: u32,
+    library: &str,
+) -> Result<(), LauncherMismatch> {
     match launcher {
-        Some(LauncherEnv { kind, size: Some(started), .. }) if started != world_size => Err(LauncherMismatch {
-            launcher: kind,
-            started,
-            found: world_size,
-            library: library_name(library),
-        }),
+        Some(LauncherEnv { kind, size: Some(started), .. }) if started != world_size => {
+            Err(LauncherMismatch {
+                launcher: kind,
+                started,
+                found: world_size,
+                library: library_name(library),
+            })
+        }
         // PMIx did not say how many, but a rank above 0 in a world of one cannot be.
         Some(LauncherEnv { kind, rank, size: None }) if rank >= world_size => Err(LauncherMismatch {
             launcher: kind,
@@ -126,7 +132,9 @@ mod tests {
     use super::*;
 
     fn env(vars: &[(&str, &str)]) -> Option<LauncherEnv> {
-        launcher_env_from(|name| vars.iter().find(|(var, _)| *var == name).map(|(_, value)| value.to_string()))
+        launcher_env_from(|name| {
+            vars.iter().find(|(var, _)| *var == name).map(|(_, value)| value.to_string())
+        })
     }
 
     #[test]
@@ -172,14 +180,21 @@ mod tests {
     #[test]
     fn a_foreign_mpirun_is_named_with_the_library_and_the_remedy() {
         let hydra = env(&[("PMI_RANK", "0"), ("PMI_SIZE", "2")]);
-        let library = "Open MPI v4.1.4, package: Debian OpenMPI, ident: 4.1.4, repo rev: v4.1.4, May 26, 2022";
+        let library =
+            "Open MPI v4.1.4, package: Debian OpenMPI, ident: 4.1.4, repo rev: v4.1.4, May 26, 2022";
         let text = check_launcher(hydra, 1, library).expect_err("2 were started, 1 found").to_string();
-        assert!(text.starts_with("the mpirun of MPICH (Hydra) started 2 ranks, but MPI joined 1 of them"), "{text}");
+        assert!(
+            text.starts_with("the mpirun of MPICH (Hydra) started 2 ranks, but MPI joined 1 of them"),
+            "{text}"
+        );
         assert!(text.contains("built for Open MPI v4.1.4;"), "{text}");
         let ompi = env(&[("OMPI_COMM_WORLD_RANK", "1"), ("OMPI_COMM_WORLD_SIZE", "3")]);
         let library = "MPICH Version:\t4.0.2\nMPICH Release date:\tThu Apr 7 2022";
         let text = check_launcher(ompi, 1, library).expect_err("3 were started, 1 found").to_string();
-        assert!(text.contains("the mpirun of OpenMPI started 3") && text.contains("built for MPICH 4.0.2;"), "{text}");
+        assert!(
+            text.contains("the mpirun of OpenMPI started 3") && text.contains("built for MPICH 4.0.2;"),
+            "{text}"
+        );
         assert!(check_launcher(env(&[("PMIX_RANK", "1")]), 1, library).is_err());
     }
 

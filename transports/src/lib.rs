@@ -52,8 +52,8 @@ mod peers;
 mod records;
 
 pub use batch::{BATCH_LEN, Batch, Lane};
-pub use doze::Spin;
 pub use credit::{ReceiveWindow, SendWindow};
+pub use doze::Spin;
 pub use outbox::FlowLimits;
 pub use records::{
     FLOOD_ROOT_LEN, MAX_FRAME_LEN, RECORD_HEADER_LEN, Record, RecordError, RecordKind, Records, records,

@@ -117,12 +117,24 @@ impl MemTransport {
 
     /// The slot of a peer that can be sent to.
     fn outbound(&mut self, to: Rank) -> Result<usize, SendError> {
-        let door = self.doors.get(to.index() as usize).filter(|door| !door.is_shut()).ok_or(SendError::PeerGone(to))?;
+        let door = self
+            .doors
+            .get(to.index() as usize)
+            .filter(|door| !door.is_shut())
+            .ok_or(SendError::PeerGone(to))?;
         let (me, limits) = (self.me, self.limits);
         let slot = self.out.slot_or_insert_with(to, || {
             let (ring, spent, pair, inbound) = ring_pair(me, limits.batches_on_the_way());
             door.leave(inbound);
-            Outbound { to, outbox: Outbox::new(limits), ring, spent, pair, is_busy: false, has_refused: false }
+            Outbound {
+                to,
+                outbox: Outbox::new(limits),
+                ring,
+                spent,
+                pair,
+                is_busy: false,
+                has_refused: false,
+            }
         });
         slot.ok_or(SendError::PeerGone(to))
     }

@@ -240,7 +240,8 @@ impl Meeting {
         mpi.broadcast(&mut key)?;
         // A rank without a doorbell still takes part in the exchange, or the others would wait for ever.
         let doorbell = Doorbell::new(config.bells, key, me.index());
-        let announced = doorbell.as_ref().map_err(|_| ()).and_then(|doorbell| doorbell.announce().map_err(|_| ()));
+        let announced =
+            doorbell.as_ref().map_err(|_| ()).and_then(|doorbell| doorbell.announce().map_err(|_| ()));
         let (page, pipe, udp_port) = announced.unwrap_or(((-1, 0), (-1, 0), 0));
         let agreement = card::fnv1a(format!("{} {:?}", env!("CARGO_PKG_VERSION"), config).as_bytes());
         let mine = Card {
@@ -259,7 +260,8 @@ impl Meeting {
         if let Some(other) = world.ranks().find(|rank| card_of(&cards, *rank).agreement != agreement) {
             return Err(InitError::Disagreement { me: me.index(), other: other.index() });
         }
-        let neighbours: Vec<Rank> = world.ranks().filter(|rank| card_of(&cards, *rank).host == mine.host).collect();
+        let neighbours: Vec<Rank> =
+            world.ranks().filter(|rank| card_of(&cards, *rank).host == mine.host).collect();
         if neighbours.len() == size as usize {
             doorbell.close_far();
         }

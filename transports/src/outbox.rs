@@ -105,7 +105,13 @@ impl Outbox {
     }
 
     /// Queues one record.
-    pub fn send(&mut self, pool: &mut Pool, kind: RecordKind, root: Rank, payload: &[u8]) -> Result<(), SendError> {
+    pub fn send(
+        &mut self,
+        pool: &mut Pool,
+        kind: RecordKind,
+        root: Rank,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
         let lane = Lane::of(kind);
         let max = match lane {
             Lane::Data => MAX_FRAME_LEN,
@@ -170,7 +176,14 @@ impl Outbox {
 
 impl Queue {
     fn new(bound: usize, batch_len: usize, window: u64) -> Self {
-        Queue { open: None, sealed: VecDeque::new(), queued: 0, bound, batch_len, window: SendWindow::new(window) }
+        Queue {
+            open: None,
+            sealed: VecDeque::new(),
+            queued: 0,
+            bound,
+            batch_len,
+            window: SendWindow::new(window),
+        }
     }
 
     /// The open batch, with room for `len` more bytes, which are counted as queued.

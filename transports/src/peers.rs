@@ -28,7 +28,8 @@ impl<T> Peers<T> {
         let slot = self.index.get_mut(rank.index() as usize)?;
         if *slot == 0 {
             self.slots.push(make());
-            *slot = u32::try_from(self.slots.len()).expect("there are fewer peers than ranks, which count in 32 bits");
+            *slot = u32::try_from(self.slots.len())
+                .expect("there are fewer peers than ranks, which count in 32 bits");
         }
         Some(*slot as usize - 1)
     }

@@ -130,7 +130,12 @@ impl Iterator for Records<'_> {
         let start = self.at;
         let data = start + RECORD_HEADER_LEN;
         self.at = data + len;
-        let record = |kind, root, skip| Record { kind, root, whole: start..data + len, frame: data + skip..data + len };
+        let record = |kind, root, skip| Record {
+            kind,
+            root,
+            whole: start..data + len,
+            frame: data + skip..data + len,
+        };
         Some(match kind {
             KIND_UNICAST => Ok(record(RecordKind::Unicast, None, 0)),
             KIND_CONTROL => Ok(record(RecordKind::Control, None, 0)),
@@ -150,7 +155,8 @@ pub(crate) fn write_record(out: &mut [u8], kind: RecordKind, root: u32, payload:
     let whole = kind.overhead() + payload.len();
     let len = whole - RECORD_HEADER_LEN;
     let out = out.get_mut(..whole)?;
-    let word = (u32::from(kind.code()) << LENGTH_BITS) | u32::try_from(len).ok().filter(|len| *len <= LENGTH_MASK)?;
+    let word = (u32::from(kind.code()) << LENGTH_BITS)
+        | u32::try_from(len).ok().filter(|len| *len <= LENGTH_MASK)?;
     let (header, mut body) = out.split_at_mut(RECORD_HEADER_LEN);
     header.copy_from_slice(&word.to_be_bytes());
     if kind == RecordKind::Flood {
@@ -237,13 +243,19 @@ mod tests {
         let found: Vec<_> = records(bytes).collect();
         assert_eq!(found[0], Err(RecordError::UnknownKind { kind: 0x81 }));
         assert_eq!(found[1], Err(RecordError::NoRoot { len: 2 }));
-        assert_eq!(found[2].as_ref().map(|record| (record.kind, record.frame.clone())), Ok((RecordKind::Control, 15..16)));
+        assert_eq!(
+            found[2].as_ref().map(|record| (record.kind, record.frame.clone())),
+            Ok((RecordKind::Control, 15..16))
+        );
         assert_eq!(found.len(), 3);
     }
 
     #[test]
     fn reading_stops_where_the_next_record_cannot_be_found() {
-        assert_eq!(records(b"\0\0\0\x09ab").collect::<Vec<_>>(), [Err(RecordError::RecordCut { len: 9, left: 2 })]);
+        assert_eq!(
+            records(b"\0\0\0\x09ab").collect::<Vec<_>>(),
+            [Err(RecordError::RecordCut { len: 9, left: 2 })]
+        );
         assert_eq!(records(b"\0\0").collect::<Vec<_>>(), [Err(RecordError::HeaderCut { left: 2 })]);
     }
 }

@@ -74,6 +74,7 @@ pub fn plan(
             dns_search: shared.domains.clone(),
             tftp: shared.tftp_dir.clone(),
         },
+        console_log: options.console_log.then(|| log_file(options, "con")),
         ..Machine::new(me, world)
     };
     let guest = GuestPlan {
@@ -88,7 +89,6 @@ pub fn plan(
         ladder: StopLadder { powerdown_grace: shared.grace(accel), ..StopLadder::default_for(accel) },
         keeper: KeeperSpec {
             wrap_log: options.wrapper_log.then(|| log_file(options, "wrap")),
-            console_log: options.console_log.then(|| log_file(options, "con")),
             ..KeeperSpec::default()
         },
         children: children.clone(),

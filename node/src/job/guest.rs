@@ -37,7 +37,7 @@ pub struct GuestPlan {
     pub ready_times: ReadyTimes,
     /// How the guest is stopped.
     pub ladder: StopLadder,
-    /// Where the console and the supervision are logged.
+    /// How the guest's keeper is started.
     pub keeper: KeeperSpec,
     /// What qemu is told in its environment.
     pub children: Children,

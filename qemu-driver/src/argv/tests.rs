@@ -183,6 +183,14 @@ fn the_mtu_is_told_by_the_nic() {
 }
 
 #[test]
+fn the_console_log_is_qemu_s() {
+    insta::assert_snapshot!(show_change(|spec| spec.machine.console_log = Some("/logs/con.a,b.3.log".into())), @"
+    - -chardev stdio,id=console,signal=off
+    + -chardev stdio,id=console,signal=off,logfile=/logs/con.a,,b.3.log
+    ");
+}
+
+#[test]
 fn cluster_links() {
     let link = |cluster| show_change(|spec| spec.cluster = cluster);
     insta::assert_snapshot!(link(ClusterNet::Stream(StreamEnd::Path("/s/stream.job.3.sock".into()))), @"

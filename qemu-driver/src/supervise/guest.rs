@@ -185,6 +185,9 @@ impl Guest {
         let qmp = self.qmp.as_ref().filter(|_| !ladder.powerdown_grace.is_zero())?;
         let pressing = async {
             qmp.ready(MONITOR_TIME).await.ok()?;
+            let grace_ms = u64::try_from(ladder.powerdown_grace.as_millis()).unwrap_or(u64::MAX);
+            // If the keeper is gone, so is the guest.
+            let _ = self.keeper.send(&Command::PoweringDown { grace_ms }, &[]).await;
             while qmp.system_powerdown().await.is_ok() {
                 if let Ok(end) = timeout(ladder.powerdown_every, self.ended()).await {
                     return Some(end);

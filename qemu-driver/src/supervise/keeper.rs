@@ -29,6 +29,9 @@ use crate::spec::GuestFd;
 /// How long a guest whose rank is gone gets between SIGTERM and SIGKILL: qemu ends at once on SIGTERM, so
 /// this is for its last writes to the disk images.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
+/// How long a guest that is shutting down gets to complete that when its rank is gone: some mpiruns kill
+/// their ranks a second after they have told them to end.
+const ORPHAN_POWERDOWN: Duration = Duration::from_secs(6);
 /// How long the keeper waits for a killed guest before it tidies up regardless.
 const KILL_WAIT: Duration = Duration::from_secs(5);
 /// How often the keeper looks whether its parent is still the rank.
@@ -68,6 +71,8 @@ struct Running {
     group: Pid,
     /// When SIGKILL follows on SIGTERM.
     kill_at: Option<Instant>,
+    /// Until when it may complete its shutdown.
+    powers_down_until: Option<Instant>,
 }
 
 impl Keeper {
@@ -224,6 +229,11 @@ impl Keeper {
                     self.tell(&Event::LaunchFailed { error: error.to_string() });
                 }
             },
+            Command::PoweringDown { grace_ms } => {
+                if let Some(guest) = &mut self.guest {
+                    guest.powers_down_until = Some(now() + Duration::from_millis(grace_ms));
+                }
+            }
             Command::Terminate { grace_ms } => self.terminate(Duration::from_millis(grace_ms)),
             Command::Kill => self.kill(),
             Command::Finish => self.done = true,
@@ -239,7 +249,8 @@ impl Keeper {
         }
         let process = result?;
         let pid = i32::try_from(process.id()).map_err(io::Error::other)?;
-        self.guest = Some(Running { process, group: Pid::from_raw(pid), kill_at: None });
+        self.guest =
+            Some(Running { process, group: Pid::from_raw(pid), kill_at: None, powers_down_until: None });
         // So that the rank sees the end of the console when the guest ends.
         let null = File::options().write(true).open("/dev/null")?;
         dup2_stdout(&null)?;
@@ -319,6 +330,7 @@ impl Keeper {
         if self.done {
             self.kill()
         } else {
+            self.await_power_down();
             self.terminate(ORPHAN_GRACE)
         }
         let give_up = now() + ORPHAN_GRACE + KILL_WAIT;
@@ -338,6 +350,15 @@ impl Keeper {
         }
         self.log.line("done");
         self.tell(&Event::Finished { failures });
+    }
+
+    /// Lets a guest whose rank died in the middle of its shutdown complete it.
+    fn await_power_down(&mut self) {
+        let Some(until) = self.guest.as_ref().and_then(|guest| guest.powers_down_until) else { return };
+        let until = until.min(now() + ORPHAN_POWERDOWN);
+        while self.guest.is_some() && now() < until && self.wait(false, Some(until)).is_ok() {
+            self.reap();
+        }
     }
 
     fn tell(&mut self, event: &Event) {

@@ -35,8 +35,6 @@ pub struct KeeperSpec {
     pub program: PathBuf,
     /// Where the supervision is logged (`-w`).
     pub wrap_log: Option<PathBuf>,
-    /// Where the guest's console is logged (`-C`).
-    pub console_log: Option<PathBuf>,
     /// Whether what it starts writes to this process's own output, instead of to a [`Console`].
     pub inherit_output: bool,
 }
@@ -99,12 +97,7 @@ pub(super) struct View {
 impl Default for KeeperSpec {
     fn default() -> KeeperSpec {
         // Also right when the file has been replaced since.
-        KeeperSpec {
-            program: "/proc/self/exe".into(),
-            wrap_log: None,
-            console_log: None,
-            inherit_output: false,
-        }
+        KeeperSpec { program: "/proc/self/exe".into(), wrap_log: None, inherit_output: false }
     }
 }
 
@@ -112,7 +105,7 @@ impl Keeper {
     /// Starts a keeper and waits until it watches. To be called inside a tokio runtime, which reads the console
     /// from then on.
     pub async fn spawn(spec: KeeperSpec) -> Result<Keeper, SuperviseError> {
-        let KeeperSpec { program, wrap_log, console_log, inherit_output } = spec;
+        let KeeperSpec { program, wrap_log, inherit_output } = spec;
         let output = if inherit_output { Stdio::inherit } else { Stdio::piped };
         let started = (|| {
             let (ours, theirs) = StdUnixStream::pair()?;
@@ -138,8 +131,8 @@ impl Keeper {
         let keeper = Keeper {
             link,
             view,
-            console: Console::read(stdout, console_log),
-            stderr: Console::read(stderr, None),
+            console: Console::read(stdout),
+            stderr: Console::read(stderr),
             leftovers: Mutex::default(),
             pid: process.id().unwrap_or_default(),
             process: tokio::sync::Mutex::new(process),

@@ -31,6 +31,12 @@ pub(super) enum Command {
         /// How many descriptors come with this line; they become 3, 4, …
         fds: u32,
     },
+    /// The power button was pressed: if the rank dies now, the guest gets the rest of this time, within
+    /// bounds.
+    PoweringDown {
+        /// What the rank would wait, in milliseconds.
+        grace_ms: u64,
+    },
     /// SIGTERM, and SIGKILL after a grace time.
     Terminate {
         /// The grace time in milliseconds.

@@ -21,7 +21,8 @@ fn a_guest_that_never_boots_ends_the_job_and_its_console_is_shown() {
 #[test]
 fn a_guest_is_ready_when_its_console_says_so() {
     let Some(_turn) = begin(&[Need::Guests, Need::Launcher(Launcher::Up)]) else { return };
-    let mut job = Job::new(Launcher::Up, 2).tiny().flags(["--ready", "console:tiny: ready n000"]).stays_up().start();
+    let mut job =
+        Job::new(Launcher::Up, 2).tiny().flags(["--ready", "console:tiny: ready n000"]).stays_up().start();
     job.wait_until_up();
     for rank in 0..2 {
         let console = format!("log/con.{}.{rank}.log", job.home().name);
@@ -44,7 +45,10 @@ fn a_text_that_no_console_shows_is_waited_for_in_vain() {
 #[test]
 fn without_readiness_the_application_starts_at_once_and_guests_that_still_boot_are_stopped() {
     let Some(_turn) = begin(&[Need::Guests, Need::Launcher(Launcher::Up)]) else { return };
-    let job = Job::new(Launcher::Up, 2).tiny().flags(["--ready", "none", "-O"]).script("#!/bin/sh\necho started\nexit 3");
+    let job = Job::new(Launcher::Up, 2)
+        .tiny()
+        .flags(["--ready", "none", "-O"])
+        .script("#!/bin/sh\necho started\nexit 3");
     let job = job.run();
     job.assert_code(3);
     assert_eq!(job.stdout(), "started\n");

@@ -154,7 +154,8 @@ fn the_last_guest_off_ends_the_job(launcher: Launcher) {
     let qemu = job.process(Kind::Guest, 0).pid;
     guests[0].tell("poweroff");
     let limit = std::time::Duration::from_secs(30);
-    let off = crate::harness::wait_for(limit, || job.processes().iter().all(|it| it.pid != qemu).then_some(()));
+    let off =
+        crate::harness::wait_for(limit, || job.processes().iter().all(|it| it.pid != qemu).then_some(()));
     assert!(off.is_some(), "the guest of rank 0 is off");
     // Who is left does what it did.
     guests[1].run("ping -c 1 -W 5 10.0.0.2");

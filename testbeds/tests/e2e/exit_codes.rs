@@ -13,7 +13,8 @@ fn the_job_ends_with_the_application_s_exit_code() {
             ("kill -TERM $$", 128 + 15),
             ("kill -KILL $$", 128 + 9),
         ] {
-            let job = Job::new(launcher, 2).generators("echo").script(&format!("#!/bin/sh\n{application}\n")).run();
+            let job =
+                Job::new(launcher, 2).generators("echo").script(&format!("#!/bin/sh\n{application}\n")).run();
             assert_eq!(job.code(), code, "{launcher}: {application}");
         }
     }
@@ -25,7 +26,9 @@ fn the_application_is_told_what_it_needs_and_its_output_is_shown() {
     for launcher in launchers() {
         let job = Job::new(launcher, 2).generators("echo").flags(["-O", "-u", "somebody"]);
         let (log, name) = (job.place("log"), job.home_name().to_owned());
-        let job = job.script("#!/bin/sh\nenv | sort | grep -E '^MVPNET_(RANK|WSIZE|SSH|JOB|LOGDIR)'\necho error >&2\n").run();
+        let job = job
+            .script("#!/bin/sh\nenv | sort | grep -E '^MVPNET_(RANK|WSIZE|SSH|JOB|LOGDIR)'\necho error >&2\n")
+            .run();
         job.assert_code(0);
         let said = job.stdout();
         let port = said.lines().find_map(|line| line.strip_prefix("MVPNET_SSHPORT=")).unwrap_or_default();

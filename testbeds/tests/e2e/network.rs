@@ -165,7 +165,10 @@ fn learn_addresses_made_in_guests(guests: &[Guest]) {
             // The kernel else answers for any of its addresses with any of its MACs.
             "echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore".to_owned(),
             "modprobe macvlan".to_owned(),
-            format!("ip link add link mvp0 name nested address 02:00:00:00:05:{:02x} type macvlan", guest.rank),
+            format!(
+                "ip link add link mvp0 name nested address 02:00:00:00:05:{:02x} type macvlan",
+                guest.rank
+            ),
             format!("ip addr add 172.16.6.{}/24 dev nested", guest.rank),
             "ip link set nested up".to_owned(),
         ]);

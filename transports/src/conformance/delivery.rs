@@ -36,7 +36,8 @@ pub(super) fn all_pairs(party: &mut Party<'_>) -> Result<(), String> {
     for _ in 0..FRAMES as usize * others.len() {
         let arrival = party.next_arrival()?;
         let number = next.entry(arrival.from).or_insert(0);
-        if arrival.kind != RecordKind::Unicast || !party.is_frame(&arrival.frame, *number, length_of(*number)) {
+        if arrival.kind != RecordKind::Unicast || !party.is_frame(&arrival.frame, *number, length_of(*number))
+        {
             return Err(format!("frame {number} of rank {} is not what was sent", arrival.from));
         }
         *number += 1;
@@ -60,7 +61,10 @@ pub(super) fn every_length(party: &mut Party<'_>) -> Result<(), String> {
         for len in lengths() {
             let arrival = party.next_arrival()?;
             if !party.is_frame(&arrival.frame, len as u32, len) {
-                return Err(format!("a frame of {len} bytes came as one of {} or changed", arrival.frame.len()));
+                return Err(format!(
+                    "a frame of {len} bytes came as one of {} or changed",
+                    arrival.frame.len()
+                ));
             }
         }
     }
@@ -193,7 +197,9 @@ pub(super) fn oneself(party: &mut Party<'_>) -> Result<(), String> {
 fn nothing_more(party: &mut Party<'_>) -> Result<(), String> {
     party.pump()?;
     match party.arrivals.front() {
-        Some(arrival) => Err(format!("one more frame of {} bytes from rank {}", arrival.frame.len(), arrival.from)),
+        Some(arrival) => {
+            Err(format!("one more frame of {} bytes from rank {}", arrival.frame.len(), arrival.from))
+        }
         None => party.meet(),
     }
 }

@@ -26,7 +26,11 @@ pub(super) fn many_to_one(party: &mut Party<'_>) -> Result<(), String> {
         }
         counts[arrival.from.index() as usize] += 1;
     }
-    if counts[1..].iter().all(|count| *count == frames) { Ok(()) } else { Err(format!("{counts:?} frames came")) }
+    if counts[1..].iter().all(|count| *count == frames) {
+        Ok(())
+    } else {
+        Err(format!("{counts:?} frames came"))
+    }
 }
 
 /// Sends frames until the peer's queue is full, without ever waiting for it. Returns how many were taken.
@@ -144,7 +148,8 @@ pub(super) fn credit_wakes(party: &mut Party<'_>) -> Result<(), String> {
         return Ok(());
     }
     let rounds = 20;
-    let frames_per_round = 2 * (party.expectations.limits.workable().window as usize + party.expectations.limits.queue) / FRAME;
+    let frames_per_round =
+        2 * (party.expectations.limits.workable().window as usize + party.expectations.limits.queue) / FRAME;
     let mut come = 0;
     for round in 0..rounds {
         if me == first {

@@ -159,7 +159,9 @@ impl<'a> Party<'a> {
                     self.meetings.push((from, epoch));
                 }
                 RecordKind::Control => self.control.push_back((from, frame.to_vec())),
-                _ => self.arrivals.push_back(Arrival { from, kind, root: record.root, frame: frame.to_vec() }),
+                _ => {
+                    self.arrivals.push_back(Arrival { from, kind, root: record.root, frame: frame.to_vec() })
+                }
             }
         }
         Ok(())
@@ -175,7 +177,11 @@ impl<'a> Party<'a> {
     }
 
     /// Works and sleeps until `done`.
-    pub fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> Result<bool, String>) -> Result<(), String> {
+    pub fn until(
+        &mut self,
+        what: &str,
+        mut done: impl FnMut(&mut Self) -> Result<bool, String>,
+    ) -> Result<(), String> {
         loop {
             let came = self.pump()?;
             if done(self)? {

@@ -59,7 +59,10 @@ impl Pair {
 }
 
 /// The rings of one direction: the sender's ring, its spent buffers and the counters, and the half for the receiver.
-pub(super) fn ring_pair(from: Rank, batches: usize) -> (Producer<Parcel>, Consumer<Buffer>, Arc<Pair>, Inbound) {
+pub(super) fn ring_pair(
+    from: Rank,
+    batches: usize,
+) -> (Producer<Parcel>, Consumer<Buffer>, Arc<Pair>, Inbound) {
     let (ring, far_ring) = RingBuffer::new(batches);
     let (far_spent, spent) = RingBuffer::new(batches);
     let pair = Arc::new(Pair::default());

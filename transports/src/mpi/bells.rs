@@ -60,7 +60,16 @@ impl Doorbell {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&pipe, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         epoll.add(&far, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
-        Ok(Doorbell { bells, key, page, page_fd, pipe, _pipe_end: pipe_end, far: Some((far, epoll)), owed: 0 })
+        Ok(Doorbell {
+            bells,
+            key,
+            page,
+            page_fd,
+            pipe,
+            _pipe_end: pipe_end,
+            far: Some((far, epoll)),
+            owed: 0,
+        })
     }
 
     /// All ranks are on this host: no datagrams.
@@ -81,7 +90,9 @@ impl Doorbell {
         if is_near && self.bells == Bells::Auto {
             match self.near_peer(rank, card) {
                 Ok(near) => return near,
-                Err(error) => tracing::debug!(rank, %error, "cannot ring a rank of this host through its page"),
+                Err(error) => {
+                    tracing::debug!(rank, %error, "cannot ring a rank of this host through its page")
+                }
             }
         }
         if self.far.is_none() || self.bells == Bells::None {
@@ -106,7 +117,9 @@ impl Doorbell {
     pub fn message_leaves(&self, peer: &mut PeerBell) -> bool {
         match peer {
             PeerBell::Near { page, pipe } => page.take_sleep() && ring(pipe),
-            PeerBell::Far(peer) => self.far.as_ref().is_some_and(|(far, _)| far.message_leaves(peer, clock::now())),
+            PeerBell::Far(peer) => {
+                self.far.as_ref().is_some_and(|(far, _)| far.message_leaves(peer, clock::now()))
+            }
             PeerBell::None => false,
         }
     }
@@ -115,7 +128,9 @@ impl Doorbell {
     pub fn message_pends(&self, peer: &mut PeerBell) -> bool {
         match peer {
             PeerBell::Near { page, pipe } => page.take_sleep() && ring(pipe),
-            PeerBell::Far(peer) => self.far.as_ref().is_some_and(|(far, _)| far.message_pends(peer, clock::now())),
+            PeerBell::Far(peer) => {
+                self.far.as_ref().is_some_and(|(far, _)| far.message_pends(peer, clock::now()))
+            }
             PeerBell::None => false,
         }
     }

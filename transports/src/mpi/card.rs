@@ -68,8 +68,9 @@ impl Card {
         let mut descriptor = || (i32::from_be_bytes(rest.take()), u64::from_be_bytes(rest.take()));
         let (page, pipe) = (descriptor(), descriptor());
         let [count] = rest.take();
-        let addresses =
-            (0..usize::from(count).min(MAX_ADDRESSES)).map(|_| Ipv6Addr::from(rest.take::<16>()).to_canonical()).collect();
+        let addresses = (0..usize::from(count).min(MAX_ADDRESSES))
+            .map(|_| Ipv6Addr::from(rest.take::<16>()).to_canonical())
+            .collect();
         Card { agreement, host, pid, cores, udp_port, page, pipe, addresses }
     }
 }
@@ -140,7 +141,9 @@ pub(super) fn host_addresses() -> Vec<IpAddr> {
 
 /// The 64-bit FNV-1a hash: the same in every build, unlike the standard library's.
 pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]

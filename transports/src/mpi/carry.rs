@@ -42,8 +42,11 @@ impl Peer {
     }
 
     fn stamp(&mut self, lane: Lane, buffer: &mut Buffer) {
-        let header =
-            BatchHeader { lane, data_consumed: self.data_in.tell(), control_consumed: self.control_in.tell() };
+        let header = BatchHeader {
+            lane,
+            data_consumed: self.data_in.tell(),
+            control_consumed: self.control_in.tell(),
+        };
         header.write(buffer.header_mut());
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, poll};
 
+use super::MpiTransport;
 use super::ffi::{Mpi, exit_now};
 use super::requests::Barrier;
-use super::MpiTransport;
 use crate::{Arm, Transport, TransportError, clock};
 
 /// MPI_Finalize may take this long. MPICH over UCX was seen to hang in it in 3 to 4 of 50 runs.

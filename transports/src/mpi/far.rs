@@ -52,7 +52,8 @@ pub(super) struct FarPeer {
 
 impl FarPeer {
     pub fn new(rank: u32, addresses: &[IpAddr], port: u16, polls: bool) -> Self {
-        let addresses = addresses.iter().filter(|_| port != 0).map(|address| SocketAddr::new(*address, port)).collect();
+        let addresses =
+            addresses.iter().filter(|_| port != 0).map(|address| SocketAddr::new(*address, port)).collect();
         FarPeer { rank, addresses, reached: None, tries: 0, polls, last_message: None, last_ring: None }
     }
 

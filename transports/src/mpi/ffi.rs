@@ -179,11 +179,13 @@ impl Mpi {
             return Ok(None);
         }
         // SAFETY: with a true flag MPI_Improbe has written message and status (MPI 3.1, §3.8.2).
-        let (message, status): (_, ffi::MPI_Status) = unsafe { (message.assume_init(), status.assume_init()) };
+        let (message, status): (_, ffi::MPI_Status) =
+            unsafe { (message.assume_init(), status.assume_init()) };
         let mut count = 0;
         // SAFETY: `status` is that of a matched message, `count` a valid place for an int.
         check("MPI_Get_count", unsafe { ffi::MPI_Get_count(&status, ffi::RSMPI_UINT8_T, &mut count) })?;
-        let source = u32::try_from(status.MPI_SOURCE).expect("the source of a message is a rank (MPI 3.1, §3.2.5)");
+        let source =
+            u32::try_from(status.MPI_SOURCE).expect("the source of a message is a rank (MPI 3.1, §3.2.5)");
         Ok(Some(Probed { message, source, len: usize::try_from(count).ok() }))
     }
 

@@ -52,7 +52,8 @@ fn segments(maps: &str, local_rank: &str) -> Vec<PathBuf> {
 /// OpenMPI's directory for the jobs of one mpirun: OpenMPI 4 names it, OpenMPI 5 names the one of its PMIx server in it.
 fn session_directory(var: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     var("OMPI_COMM_WORLD_SIZE")?;
-    let directory = PathBuf::from(var("OMPI_MCA_orte_jobfam_session_dir").or_else(|| var("PMIX_SERVER_TMPDIR"))?);
+    let directory =
+        PathBuf::from(var("OMPI_MCA_orte_jobfam_session_dir").or_else(|| var("PMIX_SERVER_TMPDIR"))?);
     // Never a directory that is not the launcher's own, whatever the environment says.
     let is_session = directory.is_absolute()
         && directory.components().any(|part| {

@@ -44,7 +44,10 @@ impl SleepPage {
         let fd = memfd_create("mvpnet-sleep", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         ftruncate(&fd, 4096)?;
         // A page that cannot shrink cannot take the memory away from under a peer.
-        fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL))?;
+        fcntl(
+            &fd,
+            FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL),
+        )?;
         let page = SleepPage::map(&fd)?;
         page.layout().rank.store(rank, Ordering::Relaxed);
         for (word, bytes) in page.layout().key.iter().zip(key_words(key)) {
@@ -63,7 +66,11 @@ impl SleepPage {
         let page = SleepPage::map(&file)?;
         let layout = page.layout();
         let is_ours = layout.rank.load(Ordering::Relaxed) == rank
-            && layout.key.iter().zip(key_words(key)).all(|(word, bytes)| word.load(Ordering::Relaxed) == bytes);
+            && layout
+                .key
+                .iter()
+                .zip(key_words(key))
+                .all(|(word, bytes)| word.load(Ordering::Relaxed) == bytes);
         if is_ours { Ok(page) } else { Err(io::Error::other("a page of another job")) }
     }
 
@@ -111,7 +118,11 @@ impl Drop for SleepPage {
 /// Opens what another process has open, and makes sure that it is what that process announced.
 pub(super) fn open_of(pid: u32, fd: i32, inode: u64, how: &OpenOptions) -> io::Result<File> {
     let file = how.open(format!("/proc/{pid}/fd/{fd}"))?;
-    if file.metadata()?.ino() == inode { Ok(file) } else { Err(io::Error::other("not what the peer announced")) }
+    if file.metadata()?.ino() == inode {
+        Ok(file)
+    } else {
+        Err(io::Error::other("not what the peer announced"))
+    }
 }
 
 /// The number and inode under which a peer finds an open descriptor.

@@ -30,7 +30,13 @@ struct Flight {
 
 impl Sends {
     /// Starts to send a buffer's message to rank `to` (MPI 3.1, §3.7.2). Where that fails the buffer comes back.
-    pub fn start(&mut self, mpi: &Mpi, to: u32, slot: usize, buffer: Buffer) -> Result<(), (MpiError, Buffer)> {
+    pub fn start(
+        &mut self,
+        mpi: &Mpi,
+        to: u32,
+        slot: usize,
+        buffer: Buffer,
+    ) -> Result<(), (MpiError, Buffer)> {
         let message = buffer.message();
         let count = c_int::try_from(message.len()).expect("a batch is shorter than 2 GiB");
         let to = c_int::try_from(to).expect("the rank came from MPI, which counts in int");
@@ -70,7 +76,13 @@ impl Sends {
         // SAFETY: `requests` and `indices` both have `count` elements; statuses may be ignored (MPI 3.1, §3.2.6).
         let result = unsafe {
             let statuses = ffi::RSMPI_STATUSES_IGNORE;
-            ffi::MPI_Testsome(count, self.requests.as_mut_ptr(), &mut done, self.indices.as_mut_ptr(), statuses)
+            ffi::MPI_Testsome(
+                count,
+                self.requests.as_mut_ptr(),
+                &mut done,
+                self.indices.as_mut_ptr(),
+                statuses,
+            )
         };
         check("MPI_Testsome", result)?;
         // MPI_UNDEFINED, which is negative, says that no request was active.
@@ -123,15 +135,16 @@ impl Receives {
     /// there already, as short messages are.
     pub fn start(&mut self, probed: Probed, len: usize, mut buffer: Buffer) -> Result<(), MpiError> {
         let Probed { mut message, source, .. } = probed;
-        let room = buffer.message_mut(len.max(crate::batch::BATCH_HEADER_LEN)).expect("the caller chose the buffer by the length");
+        let room = buffer
+            .message_mut(len.max(crate::batch::BATCH_HEADER_LEN))
+            .expect("the caller chose the buffer by the length");
         let count = c_int::try_from(room.len()).expect("a batch is shorter than 2 GiB");
         let data = room.as_mut_ptr().cast::<c_void>();
         let mut request = MaybeUninit::uninit();
         // SAFETY: `message` was matched and is received once; `data` is valid for `count` bytes in the buffer's heap block,
         // which stays where it is while the buffer moves into `queue` and is not touched before the request is complete.
-        let result = unsafe {
-            ffi::MPI_Imrecv(data, count, ffi::RSMPI_UINT8_T, &mut message, request.as_mut_ptr())
-        };
+        let result =
+            unsafe { ffi::MPI_Imrecv(data, count, ffi::RSMPI_UINT8_T, &mut message, request.as_mut_ptr()) };
         check("MPI_Imrecv", result)?;
         // SAFETY: MPI_Imrecv succeeded and has written the request.
         let request = unsafe { request.assume_init() };
@@ -160,8 +173,10 @@ impl Receives {
             let receive = &mut self.queue[at];
             receive.test()?;
             let source = receive.source;
-            if receive.request.is_none() && self.queue.iter().take(at).all(|earlier| earlier.source != source) {
-                let Receive { source, len, buffer, .. } = self.queue.remove(at).expect("the position is in the queue");
+            if receive.request.is_none() && self.queue.iter().take(at).all(|earlier| earlier.source != source)
+            {
+                let Receive { source, len, buffer, .. } =
+                    self.queue.remove(at).expect("the position is in the queue");
                 return Ok(Some(Received { source, len, buffer }));
             }
         }

@@ -133,7 +133,9 @@ fn what_is_too_long_is_refused_with_its_length() {
     let (mut outbox, mut pool) = (Outbox::new(limits()), Pool::new(64));
     let refused = outbox.send(&mut pool, RecordKind::Unicast, rank(0), &vec![0; MAX_FRAME_LEN + 1]);
     assert_eq!(refused, Err(SendError::TooLong { len: MAX_FRAME_LEN + 1, max: MAX_FRAME_LEN }));
-    outbox.send(&mut pool, RecordKind::Flood, rank(0), &vec![0; MAX_FRAME_LEN]).expect("the longest frame fits");
+    outbox
+        .send(&mut pool, RecordKind::Flood, rank(0), &vec![0; MAX_FRAME_LEN])
+        .expect("the longest frame fits");
     assert_eq!(outbox.discard(&mut pool), MAX_FRAME_LEN + 8);
     assert_eq!(outbox.queued(), 0);
 }

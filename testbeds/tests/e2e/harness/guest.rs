@@ -89,7 +89,11 @@ impl Guest {
             last = Some(said);
             success.then_some(())
         });
-        assert!(succeeded.is_some(), "in guest {}: {script} did not succeed in {limit:?}: {last:?}", self.rank);
+        assert!(
+            succeeded.is_some(),
+            "in guest {}: {script} did not succeed in {limit:?}: {last:?}",
+            self.rank
+        );
     }
 
     /// Asks it to do something that may cut the connection, as powering off does.

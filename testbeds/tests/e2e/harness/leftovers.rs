@@ -54,8 +54,10 @@ impl Before {
 
     fn left_now(&self, places: &Places<'_>) -> Vec<String> {
         let processes = processes::of_job(places.mark);
-        let mut left: Vec<String> =
-            processes.iter().map(|it| format!("process {} ({:?}): {}", it.pid, it.kind, it.command)).collect();
+        let mut left: Vec<String> = processes
+            .iter()
+            .map(|it| format!("process {} ({:?}): {}", it.pid, it.kind, it.command))
+            .collect();
         left.extend(sockets_in(places.home).map(|socket| format!("socket {socket}")));
         for directory in places.emptied {
             left.extend(entries(directory).map(|path| format!("file {}", path.display())));
@@ -90,18 +92,19 @@ fn shared_memory() -> BTreeSet<PathBuf> {
     directories.flat_map(|directory| entries(Path::new(&directory)).collect::<Vec<_>>()).collect()
 }
 
-/// What mvpnet and the MPIs put into directories that all share, were they not told better.
+/// What is put into directories that all share. The MPIs know better, by TMPDIR, but on the two hosts made of
+/// namespaces, where they have a directory of their own.
 fn temporary() -> BTreeSet<PathBuf> {
-    let is_ours = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // mvpnet's are named by the user's number; mvpnet-bench and the like belong to others.
-        let is_mvpnets = name.strip_prefix("mvpnet-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-        is_mvpnets || ["ompi.", "prte.", "pmix."].iter().any(|start| name.starts_with(start))
-    };
-    let mut places = vec![PathBuf::from("/tmp")];
-    places.extend(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from));
-    places.extend(["h0", "h1"].map(|host| format!("/run/mvpnet-two-hosts/{host}.local").into()));
-    places.iter().flat_map(|directory| entries(directory).filter(is_ours).collect::<Vec<_>>()).collect()
+    let shared = [Some(PathBuf::from("/tmp")), std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)];
+    let shared = shared.iter().flatten().flat_map(|directory| entries(directory).filter(|path| is_mvpnets(path)));
+    let hosts = ["h0", "h1"].map(|host| PathBuf::from(format!("/run/mvpnet-two-hosts/{host}.local")));
+    shared.chain(hosts.iter().flat_map(|directory| entries(directory))).collect()
+}
+
+/// Its directories are named by the user's number; mvpnet-bench and the like belong to others.
+fn is_mvpnets(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_prefix("mvpnet-").is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
@@ -119,14 +122,16 @@ fn is_log(path: &Path) -> bool {
 fn sockets_in(home: &Path) -> impl Iterator<Item = String> {
     let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
     let home = home.to_string_lossy().into_owned();
-    let paths: Vec<String> = table.lines().filter_map(|line| Some(line.rsplit_once(' ')?.1.to_owned())).collect();
+    let paths: Vec<String> =
+        table.lines().filter_map(|line| Some(line.rsplit_once(' ')?.1.to_owned())).collect();
     paths.into_iter().filter(move |path| path.starts_with(&home))
 }
 
 /// Whether something listens there, or has the port's name reserved, that is not somebody else's guest.
 fn is_held(port: u16) -> bool {
     let name = format!("@mvpnet-port-{port}");
-    let reserved = fs::read_to_string("/proc/net/unix").unwrap_or_default().lines().any(|line| line.ends_with(&name));
+    let reserved =
+        fs::read_to_string("/proc/net/unix").unwrap_or_default().lines().any(|line| line.ends_with(&name));
     // Address and port in hexadecimal, 127.0.0.1 in the byte order of the host; state 0A is LISTEN.
     let listening = format!("0100007F:{port:04X} 00000000:0000 0A");
     let listens = fs::read_to_string("/proc/net/tcp").unwrap_or_default().contains(&listening);
@@ -136,9 +141,9 @@ fn is_held(port: u16) -> bool {
 fn another_guest_has(port: u16) -> bool {
     let forward = format!("hostfwd=tcp:127.0.0.1:{port}-");
     let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-    processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok()).any(|line| {
-        String::from_utf8_lossy(&line).contains(&forward)
-    })
+    processes
+        .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
+        .any(|line| String::from_utf8_lossy(&line).contains(&forward))
 }
 
 fn all_maps() -> String {

@@ -108,15 +108,15 @@ impl Running {
 
     /// The process of this kind and rank.
     pub fn process(&self, kind: Kind, rank: u32) -> Process {
-        let found = wait_for(Duration::from_secs(10), || {
-            processes::the(&self.processes(), kind, rank).cloned()
-        });
+        let found =
+            wait_for(Duration::from_secs(10), || processes::the(&self.processes(), kind, rank).cloned());
         found.unwrap_or_else(|| panic!("there is no {kind:?} of rank {rank}: {:#?}", self.processes()))
     }
 
     /// Ways into the guests, in the order of their ranks.
     pub fn guests(&mut self) -> Vec<Guest> {
-        let guests: Vec<Process> = (0..self.parts().job.ranks).map(|rank| self.process(Kind::Guest, rank)).collect();
+        let guests: Vec<Process> =
+            (0..self.parts().job.ranks).map(|rank| self.process(Kind::Guest, rank)).collect();
         let parts = self.parts();
         let ports = guests.iter().filter_map(|guest| guest.ssh_port);
         parts.ports.extend(ports);
@@ -253,7 +253,8 @@ impl Ended {
     /// A generator's result.
     pub fn result(&self, rank: u32) -> serde_json::Value {
         let text = self.home.read(&format!("out/rank-{rank}.jsonl"));
-        let line = text.lines().next().unwrap_or_else(|| panic!("the generator of rank {rank} has no result"));
+        let line =
+            text.lines().next().unwrap_or_else(|| panic!("the generator of rank {rank} has no result"));
         serde_json::from_str(line).expect("results are lines of JSON")
     }
 }
