@@ -24,6 +24,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 mod descriptors;
+mod end;
 mod exec;
 mod guest;
 mod keeper;
@@ -33,8 +34,9 @@ mod link;
 mod protocol;
 mod wrap_log;
 
+pub use end::GuestEnd;
 pub use exec::exec_main;
-pub use guest::{Guest, GuestEnd, GuestFds, Launch};
+pub use guest::{Guest, GuestFds, Launch};
 pub use keeper::keeper_main;
 pub use ladder::{StopLadder, StopReport, StopStep};
 pub use leftovers::Leftover;

@@ -15,8 +15,8 @@ use mvpnet_qemu_driver::ports::{PortError, PortReservation, reserve, step};
 use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, GuestFd, StreamEnd};
 use mvpnet_qemu_driver::supervise::{Guest, GuestFds, Keeper, Launch, Leftover, SuperviseError};
 
-use super::guest::GuestPlan;
 use super::messages::Phase;
+use super::plan::GuestPlan;
 use crate::frame_loop::{Command, GuestEnd, LoopHandle};
 
 /// How long qemu may take to connect to its link's path.

@@ -6,12 +6,13 @@ mod children;
 mod coordinator;
 mod guest;
 mod messages;
+mod plan;
 mod rank;
 mod signals;
 
 pub use application::ApplicationPlan;
 pub use children::Children;
-pub use guest::GuestPlan;
 pub use messages::{CounterList, Failure, Phase, Problem};
+pub use plan::GuestPlan;
 pub use rank::{Chief, Notice, RankEnd, RankSetup, live};
 pub use signals::{EndWish, Watch, listen};

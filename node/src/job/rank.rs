@@ -7,8 +7,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::application::{Application, ApplicationPlan};
 use super::coordinator::{Action, Coordinator};
-use super::guest::{GuestNote, GuestOrder, GuestPlan, GuestTask};
+use super::guest::{GuestNote, GuestOrder, GuestTask};
 use super::messages::{CounterList, Failure, Message, Order, Phase, Problem, Report};
+use super::plan::GuestPlan;
 use super::signals::EndWish;
 use crate::frame_loop::{Command, Event, LoopHandle};
 

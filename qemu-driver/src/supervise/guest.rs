@@ -1,7 +1,6 @@
 //! A running guest, as its rank sees it.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -9,13 +8,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::end::GuestEnd;
 use super::ladder::{StopLadder, StopReport, StopStep};
 use super::leftovers::Leftover;
 use super::link::{Keeper, SuperviseError};
 use super::protocol::{Command, ProcessEnd};
 use crate::console::Console;
 use crate::image::CopyHold;
-use crate::qmp::{Qmp, ShutdownCause};
+use crate::qmp::Qmp;
 use crate::spec::GuestFd;
 
 /// How long the monitor may take to come up before a stop goes on without it. qemu takes a fraction of a second;
@@ -50,16 +50,6 @@ pub struct Guest {
     keeper: Keeper,
     pid: u32,
     qmp: Option<Qmp>,
-}
-
-/// How a guest ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GuestEnd {
-    /// How its process ended; `None` if that is not known because its keeper was killed, or if the process
-    /// cannot be killed.
-    pub process: Option<ProcessEnd>,
-    /// Why qemu ended it, if qemu said so.
-    pub cause: Option<ShutdownCause>,
 }
 
 impl GuestFds {
@@ -201,24 +191,5 @@ impl Guest {
 
     fn end_of(&self, process: Option<ProcessEnd>) -> GuestEnd {
         GuestEnd { process, cause: self.qmp.as_ref().and_then(|qmp| qmp.state().shutdown) }
-    }
-}
-
-impl GuestEnd {
-    /// Whether the guest switched itself off, asked to or not: the only end that is no failure.
-    pub fn powered_off(&self) -> bool {
-        self.process == Some(ProcessEnd::Code(0)) && self.cause == Some(ShutdownCause::Guest)
-    }
-}
-
-impl fmt::Display for GuestEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.process, self.cause) {
-            (_, Some(ShutdownCause::GuestPanic)) => f.write_str("the guest's kernel panicked"),
-            (Some(ProcessEnd::Code(0)), Some(ShutdownCause::Guest)) => f.write_str("the guest powered off"),
-            (Some(ProcessEnd::Code(0)), _) => f.write_str("qemu was told to quit"),
-            (Some(end), _) => write!(f, "qemu ended with {end}"),
-            (None, _) => f.write_str("how qemu ended is not known: its keeper was killed, or it cannot be"),
-        }
     }
 }

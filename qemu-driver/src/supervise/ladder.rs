@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::guest::GuestEnd;
+use super::end::GuestEnd;
 use crate::accel::Accel;
 
 /// The steps and the time that each gets.

@@ -1,1 +1,102 @@
-//! x
+//! Jobs over two hosts, which are namespaces of this machine joined by one cable: ranks that really talk over TCP.
+
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::leftovers::TIDY;
+use crate::harness::setting::{tiny, two_hosts};
+use crate::harness::wait::run;
+use crate::harness::{Job, Kind, Launcher, Need, Running, begin};
+
+/// The two hosts, as long as this lives.
+struct Hosts;
+
+impl Hosts {
+    fn up() -> Self {
+        let said = run(&mut Command::new(two_hosts("up")), Duration::from_secs(30));
+        assert!(said.is_success(), "testbeds/mpi-two-hosts/up: {}{}", said.stdout, said.stderr);
+        Self
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        let said = run(&mut Command::new(two_hosts("down")), Duration::from_secs(30));
+        if !said.is_success() {
+            crate::harness::setting::say(&format!("testbeds/mpi-two-hosts/down: {}{}", said.stdout, said.stderr));
+        }
+    }
+}
+
+/// `mpirun -host h0,h1 -ppn 1 mvpnet … -i IMG.qcow2,mvpctl=s -n dgram`, as documented but for the paths.
+fn documented(launcher: Launcher) -> Running {
+    let job = Job::new(launcher, 2).on_two_hosts(1);
+    let [run, sock, tftp] = ["run", "sock", "out/tftpd"].map(|part| job.place(part));
+    let image = format!("{},mvpctl=s", tiny("tiny.qcow2").display());
+    let job = job
+        .flags(["-M", "monwrap", "-r", &run, "-s", &sock, "-t", &tftp, "-g", "-i", &image, "-n", "dgram"])
+        .stays_up();
+    let mut job = job.start();
+    job.wait_until_up();
+    job
+}
+
+fn guests_talk(launcher: Launcher) {
+    let needs = [Need::Guests, Need::Disk("tiny.qcow2"), Need::Launcher(launcher), Need::Root];
+    let Some(_turn) = begin(&needs) else { return };
+    let _hosts = Hosts::up();
+    let mut job = documented(launcher);
+    let guests = job.guests();
+    for (guest, peer) in [(&guests[0], &guests[1]), (&guests[1], &guests[0])] {
+        guest.run_each(&[
+            format!("ping -c 3 -W 10 {}", peer.name()),
+            format!("ping -6 -c 1 -W 10 {}", peer.link_local()),
+            format!("iperf3 -c {} -n 4M", peer.ip()),
+            format!("iperf3 -c {} -u -b 4M -n 400K", peer.ip()),
+        ]);
+        let said = guest.run("ping -c 2 -W 5 10.255.255.255");
+        assert!(said.contains(&format!("from {}: seq=0", peer.ip())), "{said}");
+    }
+    // The port is the same on both hosts: each has its own 127.0.0.1.
+    assert_eq!((guests[0].port, guests[1].port), (2200, 2201));
+    guests[1].tell("ping -c 1 10.255.255.254");
+    let job = job.ended();
+    job.assert_said("mvpnet: stopping: the guest of rank 1 asked for the shutdown address");
+    job.assert_all_halted();
+}
+
+#[test]
+fn guests_on_two_hosts_talk_under_mpich() {
+    guests_talk(Launcher::Mpich);
+}
+
+#[test]
+fn guests_on_two_hosts_talk_under_openmpi() {
+    guests_talk(Launcher::OpenMpi);
+}
+
+fn the_ranks_of_one_host_are_killed(launcher: Launcher) {
+    let needs = [Need::Guests, Need::Launcher(launcher), Need::Root];
+    let Some(_turn) = begin(&needs) else { return };
+    let _hosts = Hosts::up();
+    let mut job = Job::new(launcher, 2).on_two_hosts(1).tiny().start();
+    job.wait_until_up();
+    let guests = job.guests();
+    guests[0].tell(&format!("iperf3 -c {} -t 300 --bidir -i 1 --forceflush >/tmp/traffic", guests[1].ip()));
+    guests[0].run_until(Duration::from_secs(30), "[ $(grep -c 'bits/sec' /tmp/traffic) -ge 4 ]");
+    job.signal_to(Kind::Ranks, 1, Signal::SIGKILL);
+    let job = job.ended_within(TIDY);
+    assert_ne!(job.code(), 0, "a job that lost a rank did not succeed");
+}
+
+#[test]
+fn the_rank_of_one_host_is_killed_under_mpich() {
+    the_ranks_of_one_host_are_killed(Launcher::Mpich);
+}
+
+#[test]
+fn the_rank_of_one_host_is_killed_under_openmpi() {
+    the_ranks_of_one_host_are_killed(Launcher::OpenMpi);
+}

@@ -30,6 +30,12 @@ pub struct Job {
     pub(super) ranks: u32,
     pub(super) home: Home,
     pub(super) ranks_per_host: Option<u32>,
+    /// Where its logs are, in its directory.
+    pub(super) logs: &'static str,
+    /// Directories in its own that it makes and that stay, empty.
+    pub(super) made: Vec<&'static str>,
+    /// Whose program is started.
+    program: Launcher,
     /// Words in front of the launcher, as `unshare -m`.
     prefix: Vec<OsString>,
     flags: Vec<OsString>,
@@ -52,6 +58,9 @@ impl Job {
             ranks,
             home: Home::new(),
             ranks_per_host: None,
+            logs: "log",
+            made: Vec::new(),
+            program: launcher,
             prefix: Vec::new(),
             flags: Vec::new(),
             application: Vec::new(),
@@ -149,6 +158,24 @@ impl Job {
         self.under([two_hosts("enter").as_os_str(), OsStr::new("h0")])
     }
 
+    /// The program that was built for another launcher.
+    pub fn program_of(mut self, other: Launcher) -> Self {
+        self.program = other;
+        self
+    }
+
+    /// Says that its logs are there and not in `log`.
+    pub fn keeps_logs_in(mut self, part: &'static str) -> Self {
+        self.logs = part;
+        self
+    }
+
+    /// Says that it makes this directory, which stays.
+    pub fn makes(mut self, part: &'static str) -> Self {
+        self.made.push(part);
+        self
+    }
+
     /// Its name, as `--job` says.
     pub fn home_name(&self) -> &str {
         &self.home.name
@@ -212,7 +239,7 @@ impl Job {
                 }
             }
         }
-        words.push(self.launcher.program().into_os_string());
+        words.push(self.program.program().into_os_string());
         if self.launcher == Launcher::Up {
             words.extend(["up".into(), "-N".into(), ranks.into()]);
         }

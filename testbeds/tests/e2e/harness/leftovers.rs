@@ -27,8 +27,10 @@ pub struct Places<'a> {
     pub home: &'a Path,
     /// Directories that have to be empty at the end.
     pub emptied: &'a [PathBuf],
-    /// Directories that may keep logs and captures, and nothing else.
-    pub logs: &'a [PathBuf],
+    /// Directories among them that the job was told to make: they stay.
+    pub stays: &'a [PathBuf],
+    /// The directory that may keep logs and captures, and nothing else.
+    pub logs: &'a Path,
     /// The ports that led to its guests.
     pub ports: &'a BTreeSet<u16>,
 }
@@ -60,12 +62,11 @@ impl Before {
             .collect();
         left.extend(sockets_in(places.home).map(|socket| format!("socket {socket}")));
         for directory in places.emptied {
-            left.extend(entries(directory).map(|path| format!("file {}", path.display())));
+            let files = entries(directory).filter(|path| !places.stays.contains(path));
+            left.extend(files.map(|path| format!("file {}", path.display())));
         }
-        for directory in places.logs {
-            let strangers = entries(directory).filter(|path| !is_log(path));
-            left.extend(strangers.map(|path| format!("file {} among the logs", path.display())));
-        }
+        let strangers = entries(places.logs).filter(|path| !is_log(path));
+        left.extend(strangers.map(|path| format!("file {} among the logs", path.display())));
         left.extend(temporary().difference(&self.temporary).map(|path| format!("file {}", path.display())));
         left.extend(self.segments().map(|path| format!("shared memory {}", path.display())));
         left.extend(places.ports.iter().filter(|port| is_held(**port)).map(|port| format!("port {port}")));

@@ -128,6 +128,18 @@ impl Running {
         (0..).zip(&guests).map(way).collect()
     }
 
+    /// Waits until the generators of these ranks have written what they measured.
+    pub fn wait_for_results(&mut self, ranks: std::ops::RangeInclusive<u32>) {
+        let Parts { child, job, .. } = self.parts();
+        let all = wait_for(BOOT, || {
+            let ended = child.try_wait().expect("it is our child");
+            assert!(ended.is_none(), "the job ended ({ended:?}) before the generators had results");
+            let has_result = |rank| job.home.read(&format!("out/rank-{rank}.jsonl")).contains('\n');
+            ranks.clone().all(has_result).then_some(())
+        });
+        assert!(all.is_some(), "not all generators had results within {BOOT:?}");
+    }
+
     /// Has the application end with this exit code, or by this signal if it is negative.
     pub fn end_with(&mut self, code: i32) {
         self.parts().watch = Stopwatch::start();
@@ -169,11 +181,13 @@ impl Running {
         let status = status.unwrap_or_else(|| panic!("the job did not end within {limit:?}"));
         let took = parts.watch.elapsed();
         let home = &parts.job.home;
+        let emptied = ["run", "sock", "tmp", "cwd"].into_iter().chain(parts.job.made.iter().copied());
         let places = Places {
             mark: &home.name,
             home: home.path(),
-            emptied: &["run", "sock", "tmp", "cwd"].map(|part| home.at(part)),
-            logs: &[home.at("log")],
+            emptied: &emptied.map(|part| home.at(part)).collect::<Vec<_>>(),
+            logs: &home.at(parts.job.logs),
+            stays: &parts.job.made.iter().map(|part| home.at(part)).collect::<Vec<_>>(),
             ports: &parts.ports,
         };
         let left = parts.before.left(&places);
