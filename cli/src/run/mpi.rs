@@ -1,6 +1,8 @@
 //! `mpirun … mvpnet`: this process is one rank of an MPI job. MPI and the frame loop stay on the main thread
 //! (`MPI_THREAD_FUNNELED`), the control plane has a thread of its own.
 
+use std::os::unix::process::parent_id;
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -88,11 +90,19 @@ fn run_rank(
     found: Option<Problem>,
 ) -> ExitCode {
     let (me, world) = (transport.me(), transport.world());
+    let leftovers = mpi_leftovers();
     let span = tracing::info_span!("rank", rank = me.index());
     let _entered = span.clone().entered();
     tracing::info!("rank {me} of {} with {}", world.size(), transport.library());
-    let prepared =
-        RankParts::prepare(options.clone(), me, world, transport.name(), mpi_leftovers(), housemates, found);
+    let prepared = RankParts::prepare(
+        options.clone(),
+        me,
+        world,
+        transport.name(),
+        leftovers.clone(),
+        housemates,
+        found,
+    );
     let parts = match prepared {
         Ok(parts) => parts,
         Err(error) => {
@@ -113,20 +123,40 @@ fn run_rank(
     };
     if rank_end.broken || end.failure.is_some() {
         // MPI cannot be finalised without the other ranks.
+        sweep_up(&leftovers);
         std::process::exit(rank_end.exit_code.max(FAILURE));
     }
     // Rank 0 speaks for the job: mpirun passes its code on, and complains about every other that is not zero.
     let code = if me.index() == 0 { rank_end.exit_code } else { 0 };
     let report = end.transport.close(DRAIN, code);
     tracing::debug!("{report:?}");
+    sweep_up(&leftovers);
     exit_code(code)
 }
 
-/// What this rank's MPI leaves on the host when it is killed.
+/// What this rank's MPI leaves on the host when the rank is killed.
 fn mpi_leftovers() -> Vec<Leftover> {
     let Leftovers { files, directories, launcher } = leftovers();
+    // OpenMPI has all jobs of a user in one directory, which goes with the last of them.
+    let parents = directories.iter().filter_map(|directory| directory.parent()).map(Path::to_path_buf);
+    let parents: Vec<Leftover> = parents.map(Leftover::EmptyDir).collect();
     let orphan = |path| Leftover::Orphan { path, launcher };
-    files.into_iter().chain(directories).map(orphan).collect()
+    parents.into_iter().chain(files.into_iter().chain(directories).map(orphan)).collect()
+}
+
+/// Removes what only the launcher would have removed, if it was killed.
+fn sweep_up(leftovers: &[Leftover]) {
+    let orphaned = leftovers.iter().any(|leftover| match leftover {
+        Leftover::Orphan { launcher, .. } => *launcher != parent_id(),
+        _ => false,
+    });
+    if orphaned {
+        for leftover in leftovers.iter().rev() {
+            if let Err(error) = leftover.remove() {
+                tracing::warn!("something of MPI is left: {error}");
+            }
+        }
+    }
 }
 
 /// Starts the thread of the control plane.
