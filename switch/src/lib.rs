@@ -97,3 +97,8 @@ pub use rank::{MacOwner, Rank, RankError, World, WorldError};
 pub use switch::Switch;
 pub use time::Instant;
 pub use verdict::{Control, ReplyKind, Verdict};
+
+/// The example of the README, so that it stays true.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -160,7 +160,7 @@ impl MpiTransport {
             Ok(transport) => Ok(transport),
             Err((mpi, error)) => {
                 // All ranks fail alike, so that finalising, which every one has to do, ends.
-                close::finalize(mpi, 1);
+                close::finalize_early(mpi);
                 Err(error)
             }
         }

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::harness::setting::{find_program, tiny, tiny_cmdline};
+use crate::harness::setting::{find_program, tiny};
 use crate::harness::{Ended, Job, Launcher, Need, begin};
 
 /// In place of the manuals' `[app]`: reaches rank 0's guest, which reaches the others.
@@ -66,7 +66,9 @@ fn the_second_documented_command_line_runs_on_one_host() {
     let image = format!("{},mvpctl=s", tiny("tiny.qcow2").display());
     let job = job
         .flags(["-C", "1", "-c", &seed, "-j", "13", "-l", &log, "-M", "monwrap", "-r", &run, "-s", &sock])
-        .flags(["-t", &tftp, "-w", "1", "-g", "-L", "1", "-D", "INFO", "-S", "INFO", "-i", &image, "-n", "dgram"])
+        .flags([
+            "-t", &tftp, "-w", "1", "-g", "-L", "1", "-D", "INFO", "-S", "INFO", "-i", &image, "-n", "dgram",
+        ])
         .script(&application(4))
         .keeps_logs_in("log/log")
         .makes("run/run")
@@ -83,6 +85,7 @@ fn the_second_documented_command_line_runs_on_one_host() {
 fn images_are_copied_to_the_run_directory_and_the_copies_go() {
     let needs = [Need::Guests, Need::Disk("tiny.img"), Need::Launcher(Launcher::Up)];
     let Some(_turn) = begin(&needs) else { return };
+    let source = fs::read(tiny("tiny.img")).unwrap();
     let job = Job::new(Launcher::Up, 2);
     let run = job.place("run");
     // The copy is a second disk here; booting directly is quicker.
@@ -96,15 +99,18 @@ fn images_are_copied_to_the_run_directory_and_the_copies_go() {
     let copies = fs::read_dir(job.home().at("run")).unwrap().filter_map(Result::ok);
     let copies: Vec<String> = copies.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     for rank in 0..2 {
-        let its = |name: &String| name.contains("tiny") && name.contains(&rank.to_string()) && name.contains(job.home().name.as_str());
+        let its = |name: &String| {
+            name.contains("tiny")
+                && name.contains(&rank.to_string())
+                && name.contains(job.home().name.as_str())
+        };
         assert!(copies.iter().any(its), "no copy of rank {rank} in {copies:?}");
     }
     job.end_with(0);
     let job = job.ended();
     job.assert_code(0);
     job.assert_all_halted();
-    let head = fs::read(tiny("tiny.img")).unwrap();
-    assert!(head[..512].iter().any(|byte| *byte != 0), "the image itself is as it was");
+    assert!(fs::read(tiny("tiny.img")).unwrap() == source, "the image itself is as it was");
 }
 
 fn seed(job: &Job) -> String {
@@ -112,7 +118,6 @@ fn seed(job: &Job) -> String {
     fs::create_dir(&seed).unwrap();
     fs::write(format!("{seed}/meta-data"), "instance-id: e2e\n").unwrap();
     fs::write(format!("{seed}/user-data"), "#cloud-config\n").unwrap();
-    assert!(!tiny_cmdline().is_empty());
     seed
 }
 

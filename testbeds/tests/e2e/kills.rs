@@ -12,11 +12,13 @@ use crate::harness::{Ended, Job, Kind, Launcher, Need, Running, begin};
 enum Victim {
     /// mpirun, or `mvpnet up`.
     Launcher,
-    /// The rank that is not rank 0.
+    /// The rank that leads the job.
+    Rank0,
+    /// Another rank.
     Rank,
-    /// Its guest.
+    /// The other rank's guest.
     Guest,
-    /// Its guest's keeper.
+    /// The keeper of that guest.
     Keeper,
 }
 
@@ -47,6 +49,7 @@ fn with_sockets(job: Job) -> Job {
 fn kill_and_see(mut job: Running, victim: Victim) {
     match victim {
         Victim::Launcher => job.signal(Signal::SIGKILL),
+        Victim::Rank0 => job.signal_to(Kind::Ranks, 0, Signal::SIGKILL),
         Victim::Rank => job.signal_to(Kind::Ranks, 1, Signal::SIGKILL),
         Victim::Guest => job.signal_to(Kind::Guest, 1, Signal::SIGKILL),
         Victim::Keeper => job.signal_to(Kind::Keeper, 1, Signal::SIGKILL),
@@ -83,19 +86,23 @@ kills! {
     a_keeper_is_killed_in_traffic_under_up: killed_in_traffic(Up, Keeper);
 
     mpirun_is_killed_at_boot_under_mpich: killed_at_boot(Mpich, Launcher);
+    rank_0_is_killed_at_boot_under_mpich: killed_at_boot(Mpich, Rank0);
     a_rank_is_killed_at_boot_under_mpich: killed_at_boot(Mpich, Rank);
     a_guest_is_killed_at_boot_under_mpich: killed_at_boot(Mpich, Guest);
     a_keeper_is_killed_at_boot_under_mpich: killed_at_boot(Mpich, Keeper);
     mpirun_is_killed_in_traffic_under_mpich: killed_in_traffic(Mpich, Launcher);
+    rank_0_is_killed_in_traffic_under_mpich: killed_in_traffic(Mpich, Rank0);
     a_rank_is_killed_in_traffic_under_mpich: killed_in_traffic(Mpich, Rank);
     a_guest_is_killed_in_traffic_under_mpich: killed_in_traffic(Mpich, Guest);
     a_keeper_is_killed_in_traffic_under_mpich: killed_in_traffic(Mpich, Keeper);
 
     mpirun_is_killed_at_boot_under_openmpi: killed_at_boot(OpenMpi, Launcher);
+    rank_0_is_killed_at_boot_under_openmpi: killed_at_boot(OpenMpi, Rank0);
     a_rank_is_killed_at_boot_under_openmpi: killed_at_boot(OpenMpi, Rank);
     a_guest_is_killed_at_boot_under_openmpi: killed_at_boot(OpenMpi, Guest);
     a_keeper_is_killed_at_boot_under_openmpi: killed_at_boot(OpenMpi, Keeper);
     mpirun_is_killed_in_traffic_under_openmpi: killed_in_traffic(OpenMpi, Launcher);
+    rank_0_is_killed_in_traffic_under_openmpi: killed_in_traffic(OpenMpi, Rank0);
     a_rank_is_killed_in_traffic_under_openmpi: killed_in_traffic(OpenMpi, Rank);
     a_guest_is_killed_in_traffic_under_openmpi: killed_in_traffic(OpenMpi, Guest);
     a_keeper_is_killed_in_traffic_under_openmpi: killed_in_traffic(OpenMpi, Keeper);

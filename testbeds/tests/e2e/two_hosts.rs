@@ -25,7 +25,10 @@ impl Drop for Hosts {
     fn drop(&mut self) {
         let said = run(&mut Command::new(two_hosts("down")), Duration::from_secs(30));
         if !said.is_success() {
-            crate::harness::setting::say(&format!("testbeds/mpi-two-hosts/down: {}{}", said.stdout, said.stderr));
+            crate::harness::setting::say(&format!(
+                "testbeds/mpi-two-hosts/down: {}{}",
+                said.stdout, said.stderr
+            ));
         }
     }
 }
@@ -81,22 +84,45 @@ fn the_ranks_of_one_host_are_killed(launcher: Launcher) {
     let needs = [Need::Guests, Need::Launcher(launcher), Need::Root];
     let Some(_turn) = begin(&needs) else { return };
     let _hosts = Hosts::up();
-    let mut job = Job::new(launcher, 2).on_two_hosts(1).tiny().start();
+    let mut job = Job::new(launcher, 4).on_two_hosts(2).tiny().start();
     job.wait_until_up();
     let guests = job.guests();
-    guests[0].tell(&format!("iperf3 -c {} -t 300 --bidir -i 1 --forceflush >/tmp/traffic", guests[1].ip()));
+    guests[0].tell(&format!("iperf3 -c {} -t 300 --bidir -i 1 --forceflush >/tmp/traffic", guests[3].ip()));
     guests[0].run_until(Duration::from_secs(30), "[ $(grep -c 'bits/sec' /tmp/traffic) -ge 4 ]");
-    job.signal_to(Kind::Ranks, 1, Signal::SIGKILL);
+    job.signal_to(Kind::Ranks, 2, Signal::SIGKILL);
+    job.signal_to(Kind::Ranks, 3, Signal::SIGKILL);
     let job = job.ended_within(TIDY);
-    assert_ne!(job.code(), 0, "a job that lost a rank did not succeed");
+    assert_ne!(job.code(), 0, "a job that lost ranks did not succeed");
 }
 
 #[test]
-fn the_rank_of_one_host_is_killed_under_mpich() {
+fn the_ranks_of_one_host_are_killed_under_mpich() {
     the_ranks_of_one_host_are_killed(Launcher::Mpich);
 }
 
 #[test]
-fn the_rank_of_one_host_is_killed_under_openmpi() {
+fn the_ranks_of_one_host_are_killed_under_openmpi() {
     the_ranks_of_one_host_are_killed(Launcher::OpenMpi);
+}
+
+/// The guests on the host that mpirun is not on go too.
+fn mpirun_is_killed(launcher: Launcher) {
+    let Some(_turn) = begin(&[Need::Launcher(launcher), Need::Root]) else { return };
+    let _hosts = Hosts::up();
+    let script = "0-1:duplex,to=2,seconds=100; 2-3:duplex,to=0,seconds=100";
+    let mut job = Job::new(launcher, 4).on_two_hosts(2).generators(script).stays_up().start();
+    job.wait_until_up();
+    job.signal(Signal::SIGKILL);
+    let job = job.ended_within(TIDY);
+    job.assert_code(128 + 9);
+}
+
+#[test]
+fn mpirun_is_killed_under_mpich() {
+    mpirun_is_killed(Launcher::Mpich);
+}
+
+#[test]
+fn mpirun_is_killed_under_openmpi() {
+    mpirun_is_killed(Launcher::OpenMpi);
 }

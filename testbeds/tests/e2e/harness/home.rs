@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::processes;
 use super::setting::say;
 
-/// Lines of each file that a failure shows.
+/// Lines of each file that a failure shows, and characters of each line.
 const TAIL: usize = 25;
+const WIDTH: usize = 250;
 
 /// A job's directory, and its name.
 #[derive(Debug)]
@@ -70,7 +71,8 @@ impl Home {
             story.push_str(&format!("--- {}\n", file.display()));
             let lines: Vec<&str> = text.lines().collect();
             for line in &lines[lines.len().saturating_sub(TAIL)..] {
-                story.push_str(&format!("    {}\n", line.replace('\x1b', "")));
+                let line: String = line.chars().filter(|c| !c.is_control()).take(WIDTH).collect();
+                story.push_str(&format!("    {line}\n"));
             }
         }
         for process in processes::of_job(&self.name) {

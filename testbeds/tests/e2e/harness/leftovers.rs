@@ -97,7 +97,8 @@ fn shared_memory() -> BTreeSet<PathBuf> {
 /// namespaces, where they have a directory of their own.
 fn temporary() -> BTreeSet<PathBuf> {
     let shared = [Some(PathBuf::from("/tmp")), std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)];
-    let shared = shared.iter().flatten().flat_map(|directory| entries(directory).filter(|path| is_mvpnets(path)));
+    let shared =
+        shared.iter().flatten().flat_map(|directory| entries(directory).filter(|path| is_mvpnets(path)));
     let hosts = ["h0", "h1"].map(|host| PathBuf::from(format!("/run/mvpnet-two-hosts/{host}.local")));
     shared.chain(hosts.iter().flat_map(|directory| entries(directory))).collect()
 }

@@ -31,8 +31,6 @@ pub enum Kind {
 pub struct Process {
     /// Its number.
     pub pid: Pid,
-    /// Its parent's.
-    pub parent: Pid,
     /// What it is.
     pub kind: Kind,
     /// Its rank, where there is one.
@@ -68,8 +66,7 @@ fn look_at(pid: i32, mark: &str) -> Option<Process> {
     if environment.get(MARK).map(String::as_str) != Some(mark) {
         return None;
     }
-    let (state, parent) = state(pid)?;
-    if state == 'Z' {
+    if has_ended(pid) {
         return None;
     }
     let words = words(&fs::read(format!("/proc/{pid}/cmdline")).ok()?);
@@ -84,7 +81,6 @@ fn look_at(pid: i32, mark: &str) -> Option<Process> {
     };
     Some(Process {
         pid: Pid::from_raw(pid),
-        parent: Pid::from_raw(parent),
         kind,
         rank,
         ssh_port: environment.get("MVPNET_SSHPORT").and_then(|port| port.parse().ok()),
@@ -126,9 +122,9 @@ fn words(bytes: &[u8]) -> Vec<String> {
     bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
-fn state(pid: i32) -> Option<(char, i32)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// Ended, though its parent has not asked yet.
+fn has_ended(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name in parentheses may contain anything.
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
 }

@@ -117,7 +117,9 @@ pub fn begin(needs: &[Need]) -> Option<Turn> {
         return None;
     }
     let path = std::env::temp_dir().join("mvpnet-e2e.lock");
-    let lock = File::options().create(true).append(true).open(&path).expect("the lock file opens");
+    // Another user's is good enough for a lock.
+    let made = File::options().create(true).append(true).open(&path);
+    let lock = made.or_else(|_| File::open(&path)).expect("the lock file opens");
     lock.lock().expect("locks work on the temporary directory");
     Some(Turn { name, watch: Stopwatch::start(), _lock: lock })
 }
