@@ -93,19 +93,18 @@ impl std::fmt::Debug for Buffer {
     }
 }
 
+#[cfg_attr(not(feature = "mpi"), allow(dead_code, reason = "only MPI carries batches as messages"))]
 impl Buffer {
     fn new(room: usize) -> Self {
         Buffer { block: vec![0; BATCH_HEADER_LEN + room].into_boxed_slice(), len: BATCH_HEADER_LEN }
     }
 
     /// A buffer for a message that no batch is, to receive and drop it.
-    #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
     pub fn of_any_size(message_len: usize) -> Self {
         Buffer::new(message_len.saturating_sub(BATCH_HEADER_LEN))
     }
 
     /// Whether the buffer is of a size that batches have.
-    #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
     pub fn is_batch(&self) -> bool {
         self.room() <= LARGE_ROOM
     }
@@ -128,13 +127,11 @@ impl Buffer {
     }
 
     /// Batch header and records: what travels.
-    #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
     pub fn message(&self) -> &[u8] {
         &self.block[..self.len]
     }
 
     /// The first `len` bytes, header included, to receive into; `None` where the block is smaller or `len` has no header.
-    #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
     pub fn message_mut(&mut self, len: usize) -> Option<&mut [u8]> {
         let message = self.block.get_mut(..len).filter(|_| len >= BATCH_HEADER_LEN)?;
         self.len = len;

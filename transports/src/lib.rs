@@ -42,6 +42,7 @@ mod clock;
 pub mod conformance;
 mod credit;
 mod doze;
+#[cfg_attr(not(feature = "mpi"), allow(dead_code, reason = "only MPI carries batches as messages"))]
 mod header;
 pub mod launcher;
 pub mod mem;

@@ -2,7 +2,7 @@
 //!
 //! A pair of ranks has, per direction and made on first use, a single-producer ring that carries whole buffers and a second
 //! one that brings spent buffers back, so nothing is copied between ranks. Credits are two counters that both ends see.
-//! A rank that sleeps is woken by an eventfd. Which batch may leave is decided in [`crate::outbox`].
+//! A rank that sleeps is woken by an eventfd. Which batch may leave is decided in `outbox`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

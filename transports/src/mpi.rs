@@ -30,6 +30,7 @@ mod leftovers;
 mod page;
 mod requests;
 
+use bells::Announced;
 pub use bells::Bells;
 pub use close::CloseReport;
 pub use ffi::{MpiError, library_version};
@@ -242,7 +243,7 @@ impl Meeting {
         let doorbell = Doorbell::new(config.bells, key, me.index());
         let announced =
             doorbell.as_ref().map_err(|_| ()).and_then(|doorbell| doorbell.announce().map_err(|_| ()));
-        let (page, pipe, udp_port) = announced.unwrap_or(((-1, 0), (-1, 0), 0));
+        let Announced { page, pipe, udp_port } = announced.unwrap_or(Announced::NOWHERE);
         let agreement = card::fnv1a(format!("{} {:?}", env!("CARGO_PKG_VERSION"), config).as_bytes());
         let mine = Card {
             agreement,

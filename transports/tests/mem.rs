@@ -1,5 +1,7 @@
 //! The conformance suite over `mem`, and what only `mem` can be asked.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
+
 use mvpnet_switch::{Rank, World};
 use mvpnet_transports::conformance::{self, Expectations, Rings};
 use mvpnet_transports::mem::{self, MemTransport};

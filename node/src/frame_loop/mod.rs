@@ -1,13 +1,13 @@
 //! The frame loop of one rank: one thread that owns the guest's link, the switch, the transport, the
 //! capture tap and the counters. No locks, no allocation per frame once warm, and nothing here blocks but
-//! [`wait`](RankLoop::wait), which sleeps when there is nothing to do.
+//! `wait`, which sleeps when there is nothing to do.
 //!
 //! A turn takes what peers sent, hands it to the guest, takes what the guest sent, and lets the transport
 //! move. Frames are never parsed or copied here beyond what [`Switch::decide`] looks at: runs of frames
 //! with one destination pass as one slice of the buffer they arrived in.
 //!
 //! Back-pressure is bounded: a destination that has no room is waited for during some milliseconds
-//! ([`patience`]) at most, then its frames are dropped at the tail and counted, so that
+//! (`patience.rs`) at most, then its frames are dropped at the tail and counted, so that
 //! a slow guest does not stall the traffic of others.
 
 mod core;

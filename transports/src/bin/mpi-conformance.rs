@@ -49,7 +49,8 @@ fn main() -> ExitCode {
         eprintln!("mpi-conformance: {failure}");
         return ExitCode::FAILURE;
     }
-    if !report.all_met || report.undelivered_bytes > 0 || report.unread_batches > 0 || report.error.is_some() {
+    if !report.all_met || report.undelivered_bytes > 0 || report.unread_batches > 0 || report.error.is_some()
+    {
         eprintln!("mpi-conformance: rank {rank}: {report:?}");
         return ExitCode::FAILURE;
     }

@@ -51,6 +51,19 @@ pub(super) enum PeerBell {
     None,
 }
 
+/// Where a doorbell is found by peers, see [`Card`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Announced {
+    pub page: (i32, u64),
+    pub pipe: (i32, u64),
+    pub udp_port: u16,
+}
+
+impl Announced {
+    /// Nowhere.
+    pub const NOWHERE: Self = Announced { page: (-1, 0), pipe: (-1, 0), udp_port: 0 };
+}
+
 impl Doorbell {
     /// A doorbell that can be rung in every way.
     pub fn new(bells: Bells, key: Key, me: u32) -> io::Result<Self> {
@@ -80,9 +93,9 @@ impl Doorbell {
     }
 
     /// Where peers find page, pipe and socket.
-    pub fn announce(&self) -> io::Result<((i32, u64), (i32, u64), u16)> {
-        let port = self.far.as_ref().map_or(Ok(0), |(far, _)| far.port())?;
-        Ok((announce(&self.page_fd)?, announce(&self.pipe)?, port))
+    pub fn announce(&self) -> io::Result<Announced> {
+        let udp_port = self.far.as_ref().map_or(Ok(0), |(far, _)| far.port())?;
+        Ok(Announced { page: announce(&self.page_fd)?, pipe: announce(&self.pipe)?, udp_port })
     }
 
     /// How to ring a peer; the best way that works. `polls`: whether it polls for a while before it sleeps.

@@ -5,7 +5,7 @@ use super::*;
 use crate::records::records;
 
 fn rank(index: u32) -> Rank {
-    World::new(8).and_then(|world| Ok(world.rank(index).expect("below 8"))).expect("8 is a size")
+    World::new(8).expect("8 is a size").rank(index).expect("below 8")
 }
 
 fn limits() -> FlowLimits {
