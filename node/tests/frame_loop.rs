@@ -16,7 +16,7 @@ use std::io::{ErrorKind, Read, Write};
 use mvpnet_node::clock::Clock;
 use mvpnet_node::frame_loop::{Command, Event, GuestEnd, LoopEnd, LoopHandle, RankLoop, mailbox};
 use mvpnet_qemu_driver::links::{LinkKind, pair};
-use mvpnet_switch::{Config, Counters, DropReason, MacAddr, Rank, Switch, World};
+use mvpnet_switch::{Config, DropReason, MacAddr, Rank, Switch, World};
 use mvpnet_transports::mem::{MemTransport, fabric};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -101,7 +101,7 @@ fn start_one(rank: Rank, world: World, transport: MemTransport, kind: LinkKind) 
 }
 
 /// Stops all loops; their books must balance.
-fn stop(nodes: Vec<Node>) -> Vec<Counters> {
+fn stop(nodes: Vec<Node>) -> Vec<Vec<(String, u64)>> {
     for node in &nodes {
         node.handle.send(Command::Stop);
     }
@@ -111,7 +111,7 @@ fn stop(nodes: Vec<Node>) -> Vec<Counters> {
             let end = node.thread.join().expect("the loop does not panic");
             assert!(end.failure.is_none(), "{:?}", end.failure);
             end.switch.counters().check_settled().expect("the books balance");
-            end.switch.counters().clone()
+            end.switch.counters().iter().collect()
         })
         .collect()
 }
@@ -124,7 +124,7 @@ fn frame(to: MacAddr, from: MacAddr, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn counter(counters: &Counters, name: &str) -> u64 {
+fn counter(counters: &[(String, u64)], name: &str) -> u64 {
     counters.iter().filter(|(key, _)| key.contains(name)).map(|(_, value)| value).sum()
 }
 

@@ -15,6 +15,13 @@ pub(super) struct Core<T> {
 }
 
 impl<T: Transport> Core<T> {
+    /// All counters by name.
+    pub(super) fn counters(&self) -> Vec<(String, u64)> {
+        let transport =
+            self.transport.stats().iter().map(|(name, value)| (format!("transport.{name}"), value));
+        self.switch.counters().iter().chain(transport).collect()
+    }
+
     /// Writes a frame to the capture, if there is one.
     #[inline]
     pub(super) fn capture(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use mvpnet_qemu_driver::links::LinkKind;
-use mvpnet_switch::{Counters, Rank};
+use mvpnet_switch::Rank;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
@@ -36,8 +36,8 @@ pub enum Command {
         /// What it says; the loop does not look at it.
         payload: Vec<u8>,
     },
-    /// Send a copy of the counters.
-    Counters(oneshot::Sender<Counters>),
+    /// Send a copy of the counters: the switch's by name, the transport's with `transport.` in front.
+    Counters(oneshot::Sender<Vec<(String, u64)>>),
     /// Drain and return.
     Stop,
 }

@@ -177,7 +177,7 @@ impl<T: Transport> RankLoop<T> {
                         self.outbox.push_back((to, payload));
                     }
                 }
-                Command::Counters(reply) => drop(reply.send(self.core.switch.counters().clone())),
+                Command::Counters(reply) => drop(reply.send(self.core.counters())),
                 Command::Stop => self.stopping = true,
             }
         }

@@ -275,7 +275,7 @@ impl RankLife {
     async fn done(&mut self) {
         let (reply, counters) = oneshot::channel();
         self.handle.send(Command::Counters(reply));
-        let counters = counters.await.map(|counters| counters.iter().collect()).unwrap_or_default();
+        let counters = counters.await.unwrap_or_default();
         self.report(Report::Done { counters }).await;
     }
 

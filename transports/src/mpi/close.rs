@@ -5,16 +5,23 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::time::{ClockId, clock_gettime};
 
 use super::MpiTransport;
 use super::ffi::{Mpi, exit_now};
 use super::requests::Barrier;
 use crate::{Arm, Transport, TransportError, clock};
 
-/// MPI_Finalize may take this long. MPICH 4.0 over UCX and TCP was seen to hang in it in one of ten runs, all ranks alive.
+/// MPI_Finalize may take this long. MPICH 4.0 over UCX and TCP often hangs in it: one rank waits for an answer over the network, and
+/// the other, which would have to make calls to give it, waits in the launcher's barrier.
 const FINALIZE_LIMIT: Duration = Duration::from_secs(2);
 /// The same where ranks are missing, so that it hardly can end.
 const HOPELESS_LIMIT: Duration = Duration::from_secs(1);
+
+/// Who hangs while working leaves after this long, who hangs while waiting that much later: if the one in the launcher's barrier left first,
+/// the other would come free, and complete a barrier whose answer Hydra then fails to deliver, and with it the job.
+const LOOK: Duration = Duration::from_millis(50);
+const AFTER_OTHERS: Duration = Duration::from_millis(500);
 
 /// While all ranks meet, how long one sleeps between looks, in milliseconds.
 const LOOK_EVERY_MS: u16 = 1;
@@ -101,9 +108,13 @@ pub(super) fn finalize_early(mpi: Mpi) {
 fn finalize(mpi: Mpi, limit: Duration, exit_code: i32) {
     let (done, watch) = channel::<()>();
     let watchdog = std::thread::Builder::new().name("mpi-finalize".into()).spawn(move || {
-        if watch.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!("MPI does not come to an end within {} s: leaving it", limit.as_secs());
-            exit_now(exit_code);
+        let hangs = |limit| watch.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        if hangs(limit) {
+            tracing::debug!("MPI does not come to an end within {} s: leaving it", limit.as_secs());
+            let before = cpu_time();
+            if hangs(LOOK) && (cpu_time() - before > LOOK / 10 || hangs(AFTER_OTHERS)) {
+                exit_now(exit_code);
+            }
         }
     });
     if let Err(error) = mpi.finalize() {
@@ -114,4 +125,9 @@ fn finalize(mpi: Mpi, limit: Duration, exit_code: i32) {
         // It sees the channel closed and ends.
         let _ = watchdog.join();
     }
+}
+
+/// What this process has worked so far.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
