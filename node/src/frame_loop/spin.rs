@@ -1,7 +1,7 @@
 //! How long a loop without work goes on polling before it sleeps.
 //!
 //! Polling with `sched_yield` finds the next frame some tens of microseconds sooner than a sleep that has to
-//! be ended by a wake-up (round trips between load generators on two cores: 20 to 30 µs instead of 55 to
+//! be ended by a wake-up (round trips between load generators on two cores: 30 to 45 µs instead of 60 to
 //! 80). But where something else wants the core, a vCPU above all, yielding gives it away for a whole time
 //! slice, while a sleeper that is woken gets it back at once. So polling that lost the core is given up for
 //! a while, twice as long each time in a row.
@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use mvpnet_switch::Instant;
 
-/// How long to poll after the last work.
-const SPIN: Duration = Duration::from_micros(30);
+/// How long to poll after the last work. More than the round trip of two ranks that sleep, or both would
+/// stay asleep between frames: with 30 µs a conversation that has fallen into that state does not leave it.
+const SPIN: Duration = Duration::from_micros(100);
 
 /// A yield that takes this long has given the core to somebody who keeps it. The guest on the same core
 /// needs less to answer a frame.
-const LOST_CORE: Duration = Duration::from_micros(100);
+const LOST_CORE: Duration = Duration::from_micros(300);
 
 /// For how long polling is given up the first time.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -67,8 +68,8 @@ mod tests {
     #[test]
     fn polls_for_a_while_after_the_last_work() {
         let spin = Spin::default();
-        assert!(spin.goes_on(at(129), at(100)));
-        assert!(!spin.goes_on(at(130), at(100)));
+        assert!(spin.goes_on(at(199), at(100)));
+        assert!(!spin.goes_on(at(200), at(100)));
     }
 
     #[test]
