@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use mvpnet_cli::args::{self, Invocation, Stop, USAGE_EXIT_CODE};
+use mvpnet_cli::args::{self, Invocation, Stop};
 use mvpnet_cli::run;
 use mvpnet_qemu_driver::supervise::run_hidden;
 use mvpnet_transports::launcher::launcher_env;
@@ -19,10 +19,7 @@ fn main() -> ExitCode {
             args::show(&text, me);
             ExitCode::SUCCESS
         }
-        Err(Stop::Usage(usage)) => {
-            args::report_usage(&usage, me);
-            ExitCode::from(USAGE_EXIT_CODE)
-        }
+        Err(Stop::Usage(usage)) => args::report_usage(&usage, me),
     }
 }
 

@@ -38,12 +38,13 @@ pub mod mpi {
     /// Says so.
     pub fn run(_options: &Options) -> ExitCode {
         let me = mvpnet_transports::launcher::launcher_env().map(|launcher| launcher.rank);
-        if me.is_none_or(|rank| rank == 0) {
-            super::complain(
-                "this program was built without MPI; build it with `--features mpi` and MPICC set to the mpicc of \
-                 your mpirun, or start guests on this machine with `mvpnet up -N RANKS …`",
-            );
+        if me.is_some_and(|rank| rank > 0) {
+            return ExitCode::SUCCESS; // rank 0 speaks
         }
+        super::complain(
+            "this program was built without MPI; build it with `--features mpi` and MPICC set to the mpicc of \
+             your mpirun, or start guests on this machine with `mvpnet up -N RANKS …`",
+        );
         super::exit_code(crate::args::USAGE_EXIT_CODE.into())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use thiserror::Error;
@@ -157,11 +158,14 @@ fn value_text(flag: &str, value: &str, problem: &ValueError) -> String {
 
 /// Prints `error` if it is for this process to do so: rank 0 speaks for the job, a rank that alone has an
 /// error for itself. `me` is this process's rank, none outside of an MPI job.
-pub fn report_usage(error: &Usage, me: Option<u32>) {
-    if let Some(text) = usage_text(error, me) {
-        // Nobody left to tell: the exit code still does.
-        let _ = io::stderr().write_all(text.as_bytes());
-    }
+///
+/// The exit code is that of whoever has spoken. The others end with 0: some mpiruns kill all ranks as soon as
+/// one fails, the one that speaks among them.
+pub fn report_usage(error: &Usage, me: Option<u32>) -> ExitCode {
+    let Some(text) = usage_text(error, me) else { return ExitCode::SUCCESS };
+    // Nobody left to tell: the exit code still does.
+    let _ = io::stderr().write_all(text.as_bytes());
+    ExitCode::from(USAGE_EXIT_CODE)
 }
 
 /// What [`report_usage`] prints, if anything.

@@ -11,7 +11,7 @@ use mvpnet_node::job::{Problem, RankEnd, RankSetup, Watch, listen, live};
 use mvpnet_qemu_driver::supervise::Leftover;
 use mvpnet_transports::Transport;
 use mvpnet_transports::launcher::launcher_env;
-use mvpnet_transports::mpi::{Leftovers, MpiConfig, MpiTransport, leftovers};
+use mvpnet_transports::mpi::{InitError, Leftovers, MpiConfig, MpiTransport, leftovers};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
@@ -33,16 +33,11 @@ pub fn run(options: &Options) -> ExitCode {
         && let Err(error) =
             options.for_rank(launcher.map_or(0, |launcher| launcher.rank), size, &HostDefaults::read())
     {
-        return wrong_usage(&error, launcher.map(|launcher| launcher.rank));
+        return report_usage(&error, launcher.map(|launcher| launcher.rank));
     }
     let transport = match MpiTransport::init(MpiConfig::default()) {
         Ok(transport) => transport,
-        Err(error) => {
-            if launcher.is_none_or(|launcher| launcher.rank == 0) {
-                complain(&error.to_string());
-            }
-            return exit_code(FAILURE);
-        }
+        Err(error) => return no_mpi(&error, launcher.map(|launcher| launcher.rank)),
     };
     let (me, world) = (transport.me(), transport.world());
     let planned = match options.for_rank(me.index(), world.size(), &HostDefaults::read()) {
@@ -60,13 +55,19 @@ pub fn run(options: &Options) -> ExitCode {
     code
 }
 
-fn wrong_usage(error: &Usage, me: Option<u32>) -> ExitCode {
-    report_usage(error, me);
-    exit_code(crate::args::USAGE_EXIT_CODE.into())
+/// Says why there is no MPI: once for the job where all ranks find the same, each rank for itself otherwise.
+fn no_mpi(error: &InitError, me: Option<u32>) -> ExitCode {
+    let of_job = matches!(error, InitError::Launcher(_) | InitError::Threads { .. } | InitError::World(_));
+    match me {
+        Some(1..) if of_job => return ExitCode::SUCCESS,
+        Some(me) if !of_job => complain(&format!("rank {me}: {error}")),
+        _ => complain(&error.to_string()),
+    }
+    exit_code(FAILURE)
 }
 
 fn close_with_usage(transport: MpiTransport, error: &Usage) -> ExitCode {
-    let code = wrong_usage(error, Some(transport.me().index()));
+    let code = report_usage(error, Some(transport.me().index()));
     // All ranks come to the same error.
     let _ = transport.close(DRAIN, crate::args::USAGE_EXIT_CODE.into());
     code

@@ -20,18 +20,12 @@ use crate::logs;
 pub fn run(ranks: u32, options: &Options) -> ExitCode {
     let planned = match rank_options(ranks, options) {
         Ok(planned) => planned,
-        Err(error) => {
-            report_usage(&error, None);
-            return exit_code(crate::args::USAGE_EXIT_CODE.into());
-        }
+        Err(error) => return report_usage(&error, None),
     };
     let logs: Vec<_> = planned.iter().map(RankOptions::rank_log).collect();
     let _guard = match logs::start(&logs, options.shared.stderr_level) {
         Ok(guard) => guard,
-        Err(error) => {
-            report_usage(&Usage::from(error), None);
-            return exit_code(crate::args::USAGE_EXIT_CODE.into());
-        }
+        Err(error) => return report_usage(&Usage::from(error), None),
     };
     match run_ranks(ranks, planned) {
         Ok(code) => exit_code(code),
