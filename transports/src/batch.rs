@@ -1,8 +1,8 @@
 //! Batches and the pooled buffers that they live in.
 //!
-//! A buffer is a fixed block of bytes: a batch header, then records. It is taken from a [`Pool`], filled by one
-//! rank, read by another and goes back to a pool, so a warm path allocates nothing. What the records mean is in
-//! [`crate::records`]; when a batch may travel is in [`crate::outbox`].
+//! A buffer is a fixed block of bytes: a batch header, then records. It is taken from a [`Pool`], filled by
+//! one rank, read by another and goes back to a pool, so a warm path allocates nothing. What the records mean
+//! is in [`crate::records`]; when a batch may travel is in [`crate::outbox`].
 
 use mvpnet_switch::Rank;
 
@@ -24,7 +24,8 @@ pub(crate) const SMALL_ROOM: usize = 2048;
 
 const _: () = assert!(LARGE_ROOM >= BATCH_LEN);
 
-/// The two streams between a pair of ranks. Each keeps its order and has its own bound, so that neither can starve the other.
+/// The two streams between a pair of ranks. Each keeps its order and has its own bound, so that neither can
+/// starve the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// Unicast and flood records.
@@ -43,8 +44,8 @@ impl Lane {
     }
 }
 
-/// Records from one rank, in a buffer that belongs to a transport: hand it back with [`crate::Transport::recycle`],
-/// which also tells the sender that there is room again.
+/// Records from one rank, in a buffer that belongs to a transport: hand it back with
+/// [`crate::Transport::recycle`], which also tells the sender that there is room again.
 #[derive(Debug)]
 pub struct Batch {
     pub(crate) from: Rank,
@@ -114,6 +115,7 @@ impl Buffer {
         self.block.len() - BATCH_HEADER_LEN
     }
 
+    #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
     pub fn is_empty(&self) -> bool {
         self.len == BATCH_HEADER_LEN
     }
@@ -131,22 +133,26 @@ impl Buffer {
         &self.block[..self.len]
     }
 
-    /// The first `len` bytes, header included, to receive into; `None` where the block is smaller or `len` has no header.
+    /// The first `len` bytes, header included, to receive into; `None` where the block is smaller or `len`
+    /// has no header.
     pub fn message_mut(&mut self, len: usize) -> Option<&mut [u8]> {
         let message = self.block.get_mut(..len).filter(|_| len >= BATCH_HEADER_LEN)?;
         self.len = len;
         Some(message)
     }
 
+    #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
     pub fn header(&self) -> &[u8; BATCH_HEADER_LEN] {
         self.block.first_chunk().expect("every block has room for a header")
     }
 
+    #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
     pub fn header_mut(&mut self) -> &mut [u8; BATCH_HEADER_LEN] {
         self.block.first_chunk_mut().expect("every block has room for a header")
     }
 
-    /// Whether `more` record bytes may join what is there: up to `batch_len`, or any one record in an empty buffer.
+    /// Whether `more` record bytes may join what is there: up to `batch_len`, or any one record in an empty
+    /// buffer.
     pub fn takes(&self, more: usize, batch_len: usize) -> bool {
         let used = self.len - BATCH_HEADER_LEN;
         used + more <= self.room() && (used == 0 || used + more <= batch_len)
@@ -202,7 +208,8 @@ impl Pool {
         })
     }
 
-    /// An empty buffer for a message of `len` bytes, header included; `None` where that is more than any batch has.
+    /// An empty buffer for a message of `len` bytes, header included; `None` where that is more than any
+    /// batch has.
     #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
     pub fn take_for(&mut self, len: usize) -> Option<Buffer> {
         if len <= BATCH_HEADER_LEN + SMALL_ROOM {

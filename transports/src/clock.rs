@@ -1,5 +1,5 @@
-//! The monotonic clock, for the few who cannot take the time as an argument: datagram bells, which go by the silence between two
-//! messages, the end of an MPI job, and the deadlines of the conformance suite.
+//! The monotonic clock, for the few who cannot take the time as an argument: datagram bells, which go by the
+//! silence between two messages, the end of an MPI job, and the deadlines of the conformance suite.
 
 use std::time::Duration;
 

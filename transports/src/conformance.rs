@@ -1,7 +1,8 @@
 //! The suite that every transport passes.
 //!
-//! Every rank runs it over its own end, in a thread or a process of its own, at the same time: the checks speak to each other
-//! through the transport. A check that fails says so at the rank that noticed; the others then run into the deadline.
+//! Every rank runs it over its own end, in a thread or a process of its own, at the same time: the checks
+//! speak to each other through the transport. A check that fails says so at the rank that noticed; the others
+//! then run into the deadline.
 //!
 //! ```
 //! use mvpnet_switch::World;
@@ -44,8 +45,8 @@ pub struct Expectations {
 pub enum Rings {
     /// No ring is lost: the suite sleeps without the backstop, and a lost ring ends in the deadline.
     Surely,
-    /// A ring may now and then come before what it is for can be seen: the suite sleeps for half a second instead of the backstop,
-    /// and a few sleeps that nobody ended although there was work are allowed.
+    /// A ring may now and then come before what it is for can be seen: the suite sleeps for half a second
+    /// instead of the backstop, and a few sleeps that nobody ended although there was work are allowed.
     Mostly,
     /// Rings may not come at all: the suite sleeps no longer than the transport says.
     Perhaps,
@@ -88,6 +89,7 @@ const CHECKS: &[(&str, Check)] = &[
     ),
     ("a slow receiver does not hold up traffic to others", flow::slow_receiver),
     ("a blocked sender sleeps until credit comes", flow::credit_wakes),
+    ("a rank that only makes progress hands everything over", flow::drains_unread),
     ("a warm path allocates no buffers", flow::warm_path),
     ("a token goes round while all others sleep", waking::token),
     ("no ring is lost when sender and sleeper race", waking::races),

@@ -1,9 +1,10 @@
 //! Byte credits: how much one rank may have on the way to another.
 //!
-//! MPI has no flow control of its own for messages that it sends eagerly (MPI 3.1, §3.5 leaves buffering to the
-//! implementation): without credits a slow receiver's memory grows as fast as the sender can send. Sender and receiver
-//! both count every byte from the start; the receiver tells its count of consumed bytes, and what lies between the two
-//! counts is on the way. Cumulative counts make a repeated or overtaken announcement harmless. Pure: no I/O, no clock.
+//! MPI has no flow control of its own for messages that it sends eagerly (MPI 3.1, §3.5 leaves buffering to
+//! the implementation): without credits a slow receiver's memory grows as fast as the sender can send. Sender
+//! and receiver both count every byte from the start; the receiver tells its count of consumed bytes, and
+//! what lies between the two counts is on the way. Cumulative counts make a repeated or overtaken
+//! announcement harmless. Pure: no I/O, no clock.
 
 /// The sender's half: what has been sent and what the receiver is known to have consumed.
 #[derive(Clone, Copy, Debug)]
@@ -14,8 +15,8 @@ pub struct SendWindow {
 }
 
 impl SendWindow {
-    /// A window of `size` bytes. Single messages should not exceed half of it: the receiver keeps up to a quarter of the
-    /// window to itself before it tells, and what is left must take the next message.
+    /// A window of `size` bytes. Single messages should not exceed half of it: the receiver keeps up to a
+    /// quarter of the window to itself before it tells, and what is left must take the next message.
     pub const fn new(size: u64) -> Self {
         SendWindow { size, sent: 0, consumed: 0 }
     }
@@ -36,8 +37,9 @@ impl SendWindow {
         self.sent += bytes;
     }
 
-    /// Takes the receiver's count of consumed bytes. An older count than the last changes nothing, and a count beyond
-    /// what was sent, which no honest receiver announces, opens the window no further than empty. True where the window opened.
+    /// Takes the receiver's count of consumed bytes. An older count than the last changes nothing, and a
+    /// count beyond what was sent, which no honest receiver announces, opens the window no further than
+    /// empty. True where the window opened.
     pub fn credit(&mut self, consumed: u64) -> bool {
         let known = consumed.min(self.sent);
         let opened = known > self.consumed;
@@ -88,8 +90,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Sends while the window allows, consumes and tells in any order: what is on the way stays within the window,
-        /// and once all is consumed and told, the sender may always go on.
+        /// Sends while the window allows, consumes and tells in any order: what is on the way stays within
+        /// the window, and once all is consumed and told, the sender may always go on.
         #[test]
         fn the_window_bounds_what_is_on_the_way_and_never_sticks(
             size in 4000u64..9000, steps in prop::collection::vec((0u8..3, 1u64..2000), 1..200)

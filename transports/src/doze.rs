@@ -73,55 +73,11 @@ impl Backstop {
     }
 }
 
-/// How long a rank polls after its last frame, where `ranks` share a host whose `cores` are online. Each rank brings a guest,
-/// so with fewer than two cores a rank, polling takes time from a guest that has something to do.
+/// How long a rank polls after its last frame, where `ranks` share a host whose `cores` are online. Each rank
+/// brings a guest, so with fewer than two cores a rank, polling takes time from a guest that has something to
+/// do.
 pub(crate) fn spin_for(ranks: usize, cores: usize) -> Duration {
     if ranks * 2 > cores { Duration::ZERO } else { SPIN }
-}
-
-/// Whether to poll on or to sleep, learnt from what `sched_yield` costs: an alternative to the fixed
-/// [`spin_for`](crate::Transport::spin_for) for a loop that measures its yields. Pure; the caller brings the time.
-///
-/// A yield that takes long has given the core to somebody who needed it, a guest's processor for instance. A poller that goes on all the
-/// same loses the core for a whole time slice again and again, where a sleeper that is rung gets it back at once. So polling pauses
-/// after such a yield, twice as long each time in a row, and costs little where it does not pay.
-///
-/// Measured with two ranks on two cores, one way, p50 / p90 in µs: sleeping at once 10 / 11 whatever else runs; polling for 30 µs 1.4 / 4.7 on free
-/// cores, but 4.7 / 1233 beside two busy guests.
-#[derive(Clone, Copy, Debug)]
-pub struct Spin {
-    longest: Duration,
-    /// No polling before this time.
-    paused_until: Duration,
-    pause: Duration,
-}
-
-/// A yield that takes longer than this has let somebody else run.
-const LONG_YIELD: Duration = Duration::from_micros(60);
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-impl Default for Spin {
-    fn default() -> Self {
-        Spin { longest: SPIN, paused_until: Duration::ZERO, pause: FIRST_PAUSE }
-    }
-}
-
-impl Spin {
-    /// Whether to go on polling at time `now`, which counts from any fixed point, `idle` after the last frame.
-    pub fn polls(&self, now: Duration, idle: Duration) -> bool {
-        idle < self.longest && now >= self.paused_until
-    }
-
-    /// A yield was over at `now` and took this long.
-    pub fn yielded(&mut self, now: Duration, took: Duration) {
-        if took > LONG_YIELD {
-            // Soon after the last pause: nothing has changed.
-            let in_a_row = now.saturating_sub(self.paused_until) < self.pause;
-            self.pause = if in_a_row { (self.pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
-            self.paused_until = now + self.pause;
-        }
-    }
 }
 
 /// The cores that this process may use.
@@ -161,23 +117,6 @@ mod tests {
         assert!((0..50).all(|_| backstop.next() <= DEAF_CAP));
         backstop.heard_ring();
         assert!((0..50).any(|_| backstop.next() > DEAF_CAP));
-    }
-
-    #[test]
-    fn polling_pauses_after_a_long_yield_and_longer_after_the_next() {
-        let mut spin = Spin::default();
-        let ms = Duration::from_millis;
-        spin.yielded(ms(1000), Duration::from_micros(2));
-        assert!(spin.polls(ms(1000), Duration::ZERO) && !spin.polls(ms(1000), SPIN));
-        spin.yielded(ms(2000), ms(3));
-        assert!(!spin.polls(ms(2000) + FIRST_PAUSE / 2, Duration::ZERO));
-        assert!(spin.polls(ms(2000) + FIRST_PAUSE, Duration::ZERO));
-        spin.yielded(ms(2001) + FIRST_PAUSE, ms(3));
-        assert!(!spin.polls(ms(2000) + FIRST_PAUSE * 2, Duration::ZERO));
-        assert!(spin.polls(ms(2001) + FIRST_PAUSE * 3, Duration::ZERO));
-        // Long after, it is as new.
-        spin.yielded(ms(60_000), ms(3));
-        assert!(spin.polls(ms(60_000) + FIRST_PAUSE, Duration::ZERO));
     }
 
     #[test]

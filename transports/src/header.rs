@@ -1,8 +1,8 @@
 //! The batch header: what a message between processes carries in front of its records.
 //!
-//! 24 bytes, big-endian: `"mv"`, version, lane, four zero bytes, then the sender's two counts of bytes that it has consumed
-//! from the receiver, data and control ([`crate::credit`]). A batch without records only brings the counts.
-//! Between threads of one process no header is needed and none is written.
+//! 24 bytes, big-endian: `"mv"`, version, lane, four zero bytes, then the sender's two counts of bytes that
+//! it has consumed from the receiver, data and control ([`crate::credit`]). A batch without records only
+//! brings the counts. Between threads of one process no header is needed and none is written.
 
 use thiserror::Error;
 

@@ -1,8 +1,8 @@
-//! What started this process as one of many: read from the environment alone, so that it is known before MPI is
-//! initialised, and in programs that have no MPI.
+//! What started this process as one of many: read from the environment alone, so that it is known before MPI
+//! is initialised, and in programs that have no MPI.
 //!
-//! It serves two ends: to know which of many processes prints an error, and to notice that a program built for one MPI was
-//! started by another's `mpirun`, which makes a world of one out of every process, silently.
+//! It serves two ends: to know which of many processes prints an error, and to notice that a program built
+//! for one MPI was started by another's `mpirun`, which makes a world of one out of every process, silently.
 
 use std::fmt;
 
@@ -55,8 +55,8 @@ pub fn launcher_env_from(var: impl Fn(&str) -> Option<String>) -> Option<Launche
         let (rank, size) = (number(rank)?, number(size));
         size.is_none_or(|size| rank < size).then_some(LauncherEnv { kind, rank, size })
     };
-    // `srun` sets its variables for every step, also around an mpirun of its own, and sbatch for the batch script,
-    // so they count least. Its PMI plugins set the same PMI_* as Hydra.
+    // `srun` sets its variables for every step, also around an mpirun of its own, and sbatch for the batch
+    // script, so they count least. Its PMI plugins set the same PMI_* as Hydra.
     let pmi_kind = if number("MPI_LOCALNRANKS").is_none() && number("SLURM_STEP_NUM_TASKS").is_some() {
         LauncherKind::Slurm
     } else {
@@ -88,8 +88,8 @@ pub struct LauncherMismatch {
     pub library: String,
 }
 
-/// Compares what the launcher started with the world that MPI made. `library` is the first line of `MPI_Get_library_version`
-/// (MPI 3.1, §8.1.1) or longer.
+/// Compares what the launcher started with the world that MPI made. `library` is the first line of
+/// `MPI_Get_library_version` (MPI 3.1, §8.1.1) or longer.
 pub fn check_launcher(
     launcher: Option<LauncherEnv>,
     world_size: u32,

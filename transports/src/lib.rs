@@ -1,11 +1,11 @@
 //! Carries batches of Ethernet frames between the ranks of a job.
 //!
-//! One trait, [`Transport`], and what all transports share: the [record codec](records()), pooled [batches](Batch), byte
-//! credits and bounded queues per peer. [`mem`] joins threads of one process by rings, `mpi` (feature `mpi`) joins the
-//! processes of an MPI job. All pass the one suite in [`conformance`].
+//! One trait, [`Transport`], and what all transports share: the [record codec](records()), pooled
+//! [batches](Batch), byte credits and bounded queues per peer. [`mem`] joins threads of one process by rings,
+//! `mpi` (feature `mpi`) joins the processes of an MPI job. All pass the one suite in [`conformance`].
 //!
-//! What a frame is for and where it goes is decided in `mvpnet-switch`; who calls the transport, when it sleeps and what
-//! control records mean is decided in `mvpnet-node`.
+//! What a frame is for and where it goes is decided in `mvpnet-switch`; who calls the transport, when it
+//! sleeps and what control records mean is decided in `mvpnet-node`.
 //!
 //! # The loop around a transport
 //!
@@ -43,6 +43,7 @@ pub mod conformance;
 mod credit;
 mod doze;
 #[cfg_attr(not(feature = "mpi"), allow(dead_code, reason = "only MPI carries batches as messages"))]
+#[cfg(any(feature = "mpi", test))]
 mod header;
 pub mod launcher;
 pub mod mem;
@@ -54,7 +55,6 @@ mod records;
 
 pub use batch::{BATCH_LEN, Batch, Lane};
 pub use credit::{ReceiveWindow, SendWindow};
-pub use doze::Spin;
 pub use outbox::FlowLimits;
 pub use records::{
     FLOOD_ROOT_LEN, MAX_FRAME_LEN, RECORD_HEADER_LEN, Record, RecordError, RecordKind, Records, records,
@@ -63,11 +63,12 @@ pub use records::{
 /// The longest payload of a control record.
 pub const MAX_CONTROL_LEN: usize = 32 * 1024 - 64;
 
-/// Carries batches between the ranks of a world, in order per pair of ranks and lane, without loss as long as both ends live.
+/// Carries batches between the ranks of a world, in order per pair of ranks and lane, without loss as long as
+/// both ends live.
 ///
-/// Nothing here blocks. Records wait in a batch per destination until [`progress`](Transport::progress) or until the batch
-/// is full; what a peer has not consumed is bounded in bytes, and so is what waits for it. Control records have a
-/// [lane](Lane) of their own and may overtake frames.
+/// Nothing here blocks. Records wait in a batch per destination until [`progress`](Transport::progress) or
+/// until the batch is full; what a peer has not consumed is bounded in bytes, and so is what waits for it.
+/// Control records have a [lane](Lane) of their own and may overtake frames.
 pub trait Transport {
     /// The rank that this end belongs to.
     fn me(&self) -> Rank;
@@ -83,28 +84,29 @@ pub trait Transport {
     /// A short name for logs: `mem`, `mpi`.
     fn name(&self) -> &'static str;
 
-    /// Sends unicast records that have their headers already, `[length][frame]…`, at most [`BATCH_LEN`] bytes: one copy.
-    /// All or nothing.
+    /// Sends unicast records that have their headers already, `[length][frame]…`, at most [`BATCH_LEN`]
+    /// bytes: one copy. All or nothing.
     fn send_run(&mut self, to: Rank, records: &[u8]) -> Result<(), SendError>;
 
     /// Sends one record. `root` matters for floods only.
     fn send(&mut self, to: Rank, kind: RecordKind, root: Rank, payload: &[u8]) -> Result<(), SendError>;
 
     /// Bytes of unicast records, headers included, that `to`'s queue takes at this moment.
-    fn room(&mut self, to: Rank) -> usize;
+    fn room(&self, to: Rank) -> usize;
 
-    /// Sends what is batched and tests what is being sent. To be called when the loop has nothing in hand, and as long as
-    /// anything is pending.
+    /// Sends what is batched and tests what is being sent. To be called when the loop has nothing in hand,
+    /// and as long as anything is pending.
     fn progress(&mut self) -> Result<Pending, TransportError>;
 
-    /// The next batch that has arrived. Peers take turns.
+    /// The next batch that has arrived. No peer can keep others from being heard.
     fn receive(&mut self) -> Result<Option<Batch>, TransportError>;
 
-    /// Takes back a batch whose records have been consumed: its buffer is used again and its sender gets its credit.
+    /// Takes back a batch whose records have been consumed: its buffer is used again and its sender gets its
+    /// credit.
     fn recycle(&mut self, batch: Batch);
 
-    /// Announces that this rank is about to sleep, then looks once more for work: a batch that has come, or room in a queue that
-    /// refused the last send to its peer with [`SendError::Full`]. Both also ring.
+    /// Announces that this rank is about to sleep, then looks once more for work: a batch that has come, or
+    /// room in a queue that refused the last send to its peer with [`SendError::Full`]. Both also ring.
     fn arm(&mut self) -> Arm;
 
     /// Becomes readable when a peer rings. Only [`disarm`](Transport::disarm) reads it.
@@ -174,7 +176,8 @@ pub struct Pending {
 pub enum Arm {
     /// Work has arrived: do not sleep. The rank counts as awake again.
     Ready,
-    /// Wait on the [doorbell](Transport::doorbell), but no longer than this; then [`disarm`](Transport::disarm).
+    /// Wait on the [doorbell](Transport::doorbell), but no longer than this; then
+    /// [`disarm`](Transport::disarm).
     Sleep {
         /// The backstop that makes a lost ring cost time only.
         at_most: Duration,

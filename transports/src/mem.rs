@@ -1,8 +1,9 @@
 //! The `mem` transport: ranks are threads of one process, joined by rings.
 //!
-//! A pair of ranks has, per direction and made on first use, a single-producer ring that carries whole buffers and a second
-//! one that brings spent buffers back, so nothing is copied between ranks. Credits are two counters that both ends see.
-//! A rank that sleeps is woken by an eventfd. Which batch may leave is decided in `outbox`.
+//! A pair of ranks has, per direction and made on first use, a single-producer ring that carries whole
+//! buffers and a second one that brings spent buffers back, so nothing is copied between ranks. Credits are
+//! two counters that both ends see. A rank that sleeps is woken by an eventfd. Which batch may leave is
+//! decided in `outbox`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -256,7 +257,7 @@ impl Transport for MemTransport {
         self.enqueue(to, |outbox, pool| outbox.send(pool, kind, root, payload))
     }
 
-    fn room(&mut self, to: Rank) -> usize {
+    fn room(&self, to: Rank) -> usize {
         match self.out.slot(to) {
             Some(slot) => self.out[slot].outbox.room(),
             None => self.limits.queue,

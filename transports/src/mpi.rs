@@ -1,8 +1,9 @@
 //! The `mpi` transport: ranks are the processes of an MPI job. Feature `mpi`.
 //!
-//! Batches are messages on a communicator of our own: started with `MPI_Isend`, matched with `MPI_Improbe`, received into pooled
-//! buffers, and never waited for. Byte credits in the batch header do what MPI does not: bound what is on the way. Idle ranks sleep and
-//! are [rung](bells). This file initialises; the calls of [`Transport`](crate::Transport) are in `carry`, the end is in `close`.
+//! Batches are messages on a communicator of our own: started with `MPI_Isend`, matched with `MPI_Improbe`,
+//! received into pooled buffers, and never waited for. Byte credits in the batch header do what MPI does not:
+//! bound what is on the way. Idle ranks sleep and are [rung](Bells). This file initialises; what is sent is
+//! in `outgoing`, the calls of [`Transport`](crate::Transport) are in `carry`, the end is in `close`.
 //!
 //! `unsafe` is in `ffi`, `requests` and `page` alone, and no type of MPI leaves this module.
 
@@ -27,6 +28,7 @@ mod close;
 mod far;
 mod ffi;
 mod leftovers;
+mod outgoing;
 mod page;
 mod requests;
 
@@ -102,7 +104,7 @@ pub struct MpiTransport {
     /// The cards of all ranks as they came; read when a peer is first talked to.
     cards: Vec<u8>,
     neighbours: Vec<Rank>,
-    fullest_host: usize,
+    hosts: Hosts,
     doorbell: Doorbell,
     pool: Pool,
     peers: Peers<Peer>,
@@ -146,10 +148,11 @@ struct Peer {
 }
 
 impl MpiTransport {
-    /// Initialises MPI and meets the other ranks. Every rank of the job calls this, on the thread that will use the transport, before
-    /// others are started.
+    /// Initialises MPI and meets the other ranks. Every rank of the job calls this, on the thread that will
+    /// use the transport, before others are started.
     ///
-    /// Also asks the system to end this thread's sleeps on time (PR_SET_TIMERSLACK), since a rank with pending sends sleeps for 100 µs at most.
+    /// Also asks the system to end this thread's sleeps on time (PR_SET_TIMERSLACK), since a rank with
+    /// pending sends sleeps for 100 µs at most.
     pub fn init(config: MpiConfig) -> Result<Self, InitError> {
         let library = library_version();
         let mpi = ffi::Mpi::init().map_err(|error| match error {
@@ -172,7 +175,7 @@ impl MpiTransport {
             Ok(met) => met,
             Err(error) => return Err((mpi, error)),
         };
-        let Meeting { me, world, cards, doorbell, neighbours, fullest_host, spin_for } = met;
+        let Meeting { me, world, cards, doorbell, neighbours, hosts, spin_for } = met;
         if let Err(error) = nix::sys::prctl::set_timerslack(1) {
             tracing::debug!(%error, "short sleeps will be longer than asked for");
         }
@@ -184,7 +187,7 @@ impl MpiTransport {
             limits: config.limits.workable(),
             cards,
             neighbours,
-            fullest_host,
+            hosts,
             doorbell,
             pool: Pool::new(KEEP_BUFFERS),
             peers: Peers::new(world),
@@ -216,7 +219,7 @@ impl MpiTransport {
 
     /// The number of ranks on the host that has most.
     pub fn fullest_host(&self) -> usize {
-        self.fullest_host
+        self.hosts.fullest()
     }
 }
 
@@ -227,7 +230,7 @@ struct Meeting {
     cards: Vec<u8>,
     doorbell: Doorbell,
     neighbours: Vec<Rank>,
-    fullest_host: usize,
+    hosts: Hosts,
     spin_for: Duration,
 }
 
@@ -267,7 +270,7 @@ impl Meeting {
             doorbell.close_far();
         }
         let spin_for = doze::spin_for(neighbours.len(), doze::cores());
-        Ok(Meeting { me, world, cards, doorbell, neighbours, fullest_host: hosts.fullest(), spin_for })
+        Ok(Meeting { me, world, cards, doorbell, neighbours, hosts, spin_for })
     }
 }
 
@@ -283,6 +286,10 @@ impl Hosts {
             *ranks.entry(card_of(cards, rank).host).or_default() += 1;
         }
         Hosts { ranks }
+    }
+
+    fn ranks_on(&self, host: u64) -> usize {
+        self.ranks.get(&host).copied().unwrap_or(0)
     }
 
     fn fullest(&self) -> usize {

@@ -1,9 +1,10 @@
-//! What waits for one peer: an open batch per lane, sealed batches, and the credit to send them. Sans-IO, shared by all
-//! transports.
+//! What waits for one peer: an open batch per lane, sealed batches, and the credit to send them. Sans-IO,
+//! shared by all transports.
 //!
-//! A record joins the open batch. The batch leaves when the transport asks for it ([`Outbox::next`], called once the loop
-//! turns idle or a batch is full) and the window allows; while the window is shut the open batch goes on growing, so small
-//! records never take a buffer each. Both the queue and the window are bounded in bytes, per lane.
+//! A record joins the open batch. The batch leaves when the transport asks for it ([`Outbox::next`], called
+//! once the loop turns idle or a batch is full) and the window allows; while the window is shut the open
+//! batch goes on growing, so small records never take a buffer each. Both the queue and the window are
+//! bounded in bytes, per lane.
 
 use std::collections::VecDeque;
 
@@ -25,7 +26,8 @@ pub struct FlowLimits {
     pub control_window: u64,
     /// The same for control records that wait.
     pub control_queue: usize,
-    /// A batch takes at least this much of a window however short it is, which bounds the number of batches on the way.
+    /// A batch takes at least this much of a window however short it is, which bounds the number of batches
+    /// on the way.
     pub min_charge: u64,
 }
 

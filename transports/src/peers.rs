@@ -2,7 +2,8 @@
 
 use mvpnet_switch::{Rank, World};
 
-/// Values by rank. The index is four bytes a rank of zeroed memory, of which the system only backs the pages that are used.
+/// Values by rank. The index is four bytes a rank of zeroed memory, of which the system only backs the pages
+/// that are used.
 #[derive(Debug)]
 pub(crate) struct Peers<T> {
     /// Slot number + 1, or 0.

@@ -1,8 +1,9 @@
 //! The record codec: what stands between two frames in a batch.
 //!
-//! A record is a four-byte header, big-endian, kind in the top 8 bits and length in the low 24, and then `length` bytes.
-//! Kind 0 is a unicast frame, so a run of unicast records is byte for byte what qemu's `-netdev stream` reads and writes
-//! (qemu, `net/stream.c`: 32-bit big-endian length, then the frame), and goes to or comes from a guest's socket as it is.
+//! A record is a four-byte header, big-endian, kind in the top 8 bits and length in the low 24, and then
+//! `length` bytes. Kind 0 is a unicast frame, so a run of unicast records is byte for byte what qemu's
+//! `-netdev stream` reads and writes (qemu, `net/stream.c`: 32-bit big-endian length, then the frame), and
+//! goes to or comes from a guest's socket as it is.
 //!
 //! This module neither allocates nor does I/O. Batches are in [`crate::batch`].
 
@@ -16,7 +17,8 @@ pub const RECORD_HEADER_LEN: usize = 4;
 /// Bytes of the root rank in front of a flooded frame; the record's length covers them.
 pub const FLOOD_ROOT_LEN: usize = 4;
 
-/// The longest frame that any transport carries: qemu's own packet buffer (`NET_BUFSIZE`, `include/net/net.h`).
+/// The longest frame that any transport carries: qemu's own packet buffer (`NET_BUFSIZE`,
+/// `include/net/net.h`).
 pub const MAX_FRAME_LEN: usize = 4096 + 65536;
 
 const KIND_UNICAST: u8 = 0;

@@ -9,7 +9,7 @@ fn a_guest_that_never_boots_ends_the_job_and_its_console_is_shown() {
     let Some(_turn) = begin(&[Need::Guests]) else { return };
     for launcher in launchers() {
         let only_rank_1 = format!("1:{} tiny.noboot", crate::harness::setting::tiny_cmdline());
-        let job = Job::new(launcher, 2).tiny().flags(["--append", &only_rank_1, "-T", "15"]).run();
+        let job = Job::new(launcher, 2).tiny().flags(["--append", &only_rank_1, "-T", "12"]).run();
         job.assert_code(1);
         job.assert_said("mvpnet: rank 1: no ssh banner on 127.0.0.1:");
         job.assert_said("mvpnet: rank 1: the last lines of its console:");

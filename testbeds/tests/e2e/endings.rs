@@ -21,8 +21,10 @@ enum To {
 fn a_signal_ends_the_job(launcher: Launcher, to: To, signal: Signal) {
     let Some(_turn) = begin(&[Need::Guests, Need::Launcher(launcher)]) else { return };
     let mut job = two_guests(launcher, |job| job);
-    // Real guests take their time. Some mpiruns give a job little of it.
-    job.guests().iter().for_each(|guest| drop(guest.run("sed -i '2i sleep 3' /etc/rc.shutdown")));
+    if launcher != Launcher::Up {
+        // Real guests take their time. Some mpiruns leave a job little of it.
+        job.guests().iter().for_each(|guest| drop(guest.run("sed -i '2i sleep 3' /etc/rc.shutdown")));
+    }
     match to {
         To::Launcher => job.signal(signal),
         To::Rank0 => job.signal_to(Kind::Ranks, 0, signal),

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::harness::{Guest, Job, Launcher, Need, Running, begin};
 
+/// A quarter of a second between requests; nothing waits for an answer longer than five.
+const PING: &str = "ping -i 0.25 -W 5";
+
 /// How the guests' links are made.
 #[derive(Clone, Copy, Debug)]
 enum Sockets {
@@ -104,10 +107,10 @@ fn know_where_they_are(guest: &Guest, world: usize) {
 fn reach_all(guest: &Guest, guests: &[Guest]) {
     let ways = guests.iter().flat_map(|peer| {
         [
-            format!("ping -c 2 -W 5 {}", peer.ip()),
-            format!("ping -c 1 -W 5 {}", peer.name()),
-            format!("ping -6 -c 1 -W 5 {}", peer.link_local()),
-            format!("ping -6 -c 1 -W 5 {}", peer.ula()),
+            format!("{PING} -c 2 {}", peer.ip()),
+            format!("{PING} -c 1 {}", peer.name()),
+            format!("{PING} -6 -c 1 {}", peer.link_local()),
+            format!("{PING} -6 -c 1 {}", peer.ula()),
         ]
     });
     guest.run_each(&ways.collect::<Vec<_>>());
@@ -115,7 +118,7 @@ fn reach_all(guest: &Guest, guests: &[Guest]) {
 
 fn answer_broadcasts(guests: &[Guest]) {
     for guest in guests {
-        let said = guest.run("ping -c 3 -W 5 10.255.255.255");
+        let said = guest.run(&format!("{PING} -c 3 10.255.255.255"));
         for peer in guests {
             assert!(said.contains(&format!("from {}: seq=0", peer.ip())), "{} is silent: {said}", peer.ip());
         }
@@ -140,8 +143,8 @@ fn carry_what_the_mtu_allows(guests: &[Guest], mtu: u32) {
     let largest = mtu - 28;
     guests[0].run_each(&[
         format!("ip link show mvp0 | grep -q 'mtu {mtu} '"),
-        format!("ping -c 2 -W 5 -s {largest} {}", guests[2].ip()),
-        format!("ping -c 2 -W 5 -s {} {}", largest + 1, guests[1].ip()),
+        format!("{PING} -c 2 -s {largest} {}", guests[2].ip()),
+        format!("{PING} -c 2 -s {} {}", largest + 1, guests[1].ip()),
     ]);
 }
 
@@ -156,7 +159,7 @@ fn carry_vlans(guests: &[Guest]) {
     }
     // Tagged frames are four octets longer than the MTU without a tag allows.
     let size = guests[0].run("cat /sys/class/net/vlan5/mtu").trim().parse::<u32>().unwrap() - 28;
-    guests[0].run(&format!("ping -c 2 -W 5 172.16.5.1 && ping -c 2 -W 5 -s {size} 172.16.5.2"));
+    guests[0].run(&format!("{PING} -c 2 172.16.5.1 && {PING} -c 2 -s {size} 172.16.5.2"));
 }
 
 fn learn_addresses_made_in_guests(guests: &[Guest]) {

@@ -1,4 +1,5 @@
-//! The conformance suite over `mpi`, run by every rank of an MPI job: `mpirun -n 3 mpi-conformance [auto|datagram|none]`.
+//! The conformance suite over `mpi`, run by every rank of an MPI job: `mpirun -n 3 mpi-conformance
+//! [auto|datagram|none]`.
 //!
 //! The argument says how ranks wake each other. `tests/mpi.rs` starts it under every MPI that there is.
 
@@ -7,14 +8,14 @@ use std::time::Duration;
 
 use mvpnet_transports::conformance::{self, Expectations, Rings};
 use mvpnet_transports::mpi::{Bells, MpiConfig, MpiTransport, leftovers};
-use mvpnet_transports::{FlowLimits, Transport};
+use mvpnet_transports::{FlowLimits, RecordKind, Transport};
 
 /// How long the ranks may take to meet at the end.
 const DRAIN: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let bells = match std::env::args().nth(1).as_deref() {
-        None | Some("auto") => Bells::Auto,
+        None | Some("auto" | "deserted") => Bells::Auto,
         Some("datagram") => Bells::Datagram,
         Some("none") => Bells::None,
         Some(other) => {
@@ -29,6 +30,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if std::env::args().nth(1).as_deref() == Some("deserted") {
+        return deserted(transport);
+    }
     let (rank, size) = (transport.me().index(), transport.world().size());
     let library = transport.library().lines().next().unwrap_or_default().to_owned();
     let all_near = transport.neighbours().len() == size as usize;
@@ -58,5 +62,26 @@ fn main() -> ExitCode {
         eprintln!("mpi-conformance: rank {rank}: {} is left after MPI's end", left.display());
         return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
+}
+
+/// The last rank ends without closing. The others go on sending to it, and close.
+fn deserted(mut transport: MpiTransport) -> ExitCode {
+    let (me, size) = (transport.me(), transport.world().size());
+    let Ok(last) = transport.world().rank(size - 1) else { return ExitCode::FAILURE };
+    if me == last {
+        std::process::exit(0);
+    }
+    let mut refused = 0;
+    while refused < 100 {
+        let sent = transport.send(last, RecordKind::Unicast, me, &[0; 1514]);
+        // Full for good, or gone: both are right.
+        refused += u32::from(sent.is_err());
+        if let Err(error) = transport.progress() {
+            println!("rank {me}: {error}");
+        }
+    }
+    let report = transport.close(Duration::from_secs(1), 0);
+    println!("rank {me}: {report:?}");
     ExitCode::SUCCESS
 }

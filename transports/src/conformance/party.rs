@@ -199,6 +199,15 @@ impl<'a> Party<'a> {
         self.arrivals.pop_front().ok_or_else(|| "no frame".into())
     }
 
+    /// Yields, until the deadline.
+    pub fn nap(&self, what: &str) -> Result<(), String> {
+        if clock::now() > self.deadline {
+            return Err(format!("waited in vain for {what}; {:?}", self.transport.stats()));
+        }
+        std::thread::yield_now();
+        Ok(())
+    }
+
     /// Sleeps as a rank does, but without the backstop where no ring may be lost.
     pub fn sleep(&mut self, what: &str) -> Result<(), String> {
         let now = clock::now();

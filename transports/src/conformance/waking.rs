@@ -1,5 +1,5 @@
-//! Checks of sleep: whoever is sent to wakes up. Where rings are sure the suite sleeps without a backstop, so a lost ring ends in the
-//! deadline and not in a small delay.
+//! Checks of sleep: whoever is sent to wakes up. Where rings are sure the suite sleeps without a backstop, so
+//! a lost ring ends in the deadline and not in a small delay.
 
 use super::party::Party;
 use crate::RecordKind;

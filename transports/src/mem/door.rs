@@ -1,11 +1,11 @@
-//! What the threads of a fabric share: a door per rank, with its sleep state, its eventfd and the rings that peers have left
-//! there, and the counters of a pair of ranks.
+//! What the threads of a fabric share: a door per rank, with its sleep state, its eventfd and the rings that
+//! peers have left there, and the counters of a pair of ranks.
 //!
 //! # No wake-up is lost
 //!
-//! The sleeper stores its state, passes a sequentially consistent fence and then looks for work; the waker publishes work,
-//! passes such a fence and then loads the state. Whichever fence comes first in their single total order, at least one of
-//! the two sees the other's store.
+//! The sleeper stores its state, passes a sequentially consistent fence and then looks for work; the waker
+//! publishes work, passes such a fence and then loads the state. Whichever fence comes first in their single
+//! total order, at least one of the two sees the other's store.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,7 +58,8 @@ impl Pair {
     }
 }
 
-/// The rings of one direction: the sender's ring, its spent buffers and the counters, and the half for the receiver.
+/// The rings of one direction: the sender's ring, its spent buffers and the counters, and the half for the
+/// receiver.
 pub(super) fn ring_pair(
     from: Rank,
     batches: usize,
@@ -119,7 +120,8 @@ impl Door {
         self.shut.load(Ordering::Acquire)
     }
 
-    /// Leaves a new ring for the rank. The lock is taken here and in [`Door::collect`] only: once per pair of ranks.
+    /// Leaves a new ring for the rank. The lock is taken here and in [`Door::collect`] only: once per pair of
+    /// ranks.
     pub fn leave(&self, inbound: Inbound) {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner).push(inbound);
         self.has_mail.store(true, Ordering::Release);
@@ -151,8 +153,8 @@ impl Door {
         rings && self.bell.write(1).is_ok()
     }
 
-    /// The rank is awake. True where it was rung. `owed` counts the rings that are announced and not yet read: whoever takes the
-    /// state away writes to the eventfd a moment later.
+    /// The rank is awake. True where it was rung. `owed` counts the rings that are announced and not yet
+    /// read: whoever takes the state away writes to the eventfd a moment later.
     pub fn wake(&self, owed: &mut u64) -> bool {
         let rung = !Sleep::is_asleep(self.sleep.swap(Sleep::Awake as u8, Ordering::AcqRel));
         *owed += u64::from(rung);

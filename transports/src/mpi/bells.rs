@@ -1,8 +1,9 @@
 //! Ringing and being rung: one descriptor that becomes readable, whoever rings.
 //!
-//! On one host a sender looks into the sleeper's [page](super::page) and writes a byte into its pipe, opened through
-//! `/proc/PID/fd`: no name, no file, no port, and as fast as an eventfd (measured one way: pipe 2.4 µs busy and 5.0 µs after a
-//! silence; unix datagram 3.9 and 8.6; UDP 5.3 and 9.5). Between hosts it is a [datagram](super::far).
+//! On one host a sender looks into the sleeper's [page](super::page) and writes a byte into its pipe, opened
+//! through `/proc/PID/fd`: no name, no file, no port, and as fast as an eventfd (measured one way: pipe 2.4
+//! µs busy and 5.0 µs after a silence; unix datagram 3.9 and 8.6; UDP 5.3 and 9.5). Between hosts it is a
+//! [datagram](super::far).
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -40,7 +41,8 @@ pub(super) struct Doorbell {
     /// Kept, because a pipe that nobody can write to counts as readable.
     _pipe_end: OwnedFd,
     far: Option<(FarBell, Epoll)>,
-    /// Bytes that peers have announced by taking the sleep away and that have not been read: they are written a moment later.
+    /// Bytes that peers have announced by taking the sleep away and that have not been read: they are written
+    /// a moment later.
     owed: usize,
 }
 
@@ -137,7 +139,8 @@ impl Doorbell {
         }
     }
 
-    /// A message to the peer is still not complete, perhaps because the peer makes no MPI call. True where it rang.
+    /// A message to the peer is still not complete, perhaps because the peer makes no MPI call. True where it
+    /// rang.
     pub fn message_pends(&self, peer: &mut PeerBell) -> bool {
         match peer {
             PeerBell::Near { page, pipe } => page.take_sleep() && ring(pipe),

@@ -99,9 +99,9 @@ impl Reader<'_> {
     }
 }
 
-/// Stands for the host as far as descriptors and pids go. Two network or pid namespaces on one kernel are two hosts, since
-/// they are meant to be apart and since `/proc/PID` of one says nothing in the other; a container with a host name of its
-/// own is one as well.
+/// Stands for the host as far as descriptors and pids go. Two network or pid namespaces on one kernel are two
+/// hosts, since they are meant to be apart and since `/proc/PID` of one says nothing in the other; a
+/// container with a host name of its own is one as well.
 pub(super) fn host_identity() -> u64 {
     let inode = |path: &str| fs::metadata(path).map(|meta| meta.ino()).unwrap_or(0);
     let name = gethostname().unwrap_or_default();

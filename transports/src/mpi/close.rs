@@ -1,4 +1,5 @@
-//! The end of an MPI job: everything sent is handed over, all ranks meet, and MPI is finalised under a watchdog.
+//! The end of an MPI job: everything sent is handed over, all ranks meet, and MPI is finalised under a
+//! watchdog.
 
 use std::os::fd::AsFd;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -12,14 +13,16 @@ use super::ffi::{Mpi, exit_now};
 use super::requests::Barrier;
 use crate::{Arm, Transport, TransportError, clock};
 
-/// MPI_Finalize may take this long. MPICH 4.0 over UCX and TCP often hangs in it: one rank waits for an answer over the network, and
-/// the other, which would have to make calls to give it, waits in the launcher's barrier.
+/// MPI_Finalize may take this long. MPICH 4.0 over UCX and TCP often hangs in it: one rank waits for an
+/// answer over the network, and the other, which would have to make calls to give it, waits in the launcher's
+/// barrier.
 const FINALIZE_LIMIT: Duration = Duration::from_secs(2);
 /// The same where ranks are missing, so that it hardly can end.
 const HOPELESS_LIMIT: Duration = Duration::from_secs(1);
 
-/// Who hangs while working leaves after this long, who hangs while waiting that much later: if the one in the launcher's barrier left first,
-/// the other would come free, and complete a barrier whose answer Hydra then fails to deliver, and with it the job.
+/// Who hangs while working leaves after this long, who hangs while waiting that much later: if the one in the
+/// launcher's barrier left first, the other would come free, and complete a barrier whose answer Hydra then
+/// fails to deliver, and with it the job.
 const LOOK: Duration = Duration::from_millis(50);
 const AFTER_OTHERS: Duration = Duration::from_millis(500);
 
@@ -41,11 +44,12 @@ pub struct CloseReport {
 }
 
 impl MpiTransport {
-    /// Hands over what is pending, waits until all ranks have done so, for `drain` at most, and finalises MPI. Batches that still come are
-    /// dropped and counted, so that their senders get their credits and can end.
+    /// Hands over what is pending, waits until all ranks have done so, for `drain` at most, and finalises
+    /// MPI. Batches that still come are dropped and counted, so that their senders get their credits and can
+    /// end.
     ///
-    /// Where MPI hangs in finalising, the process ends with `exit_code`, without running anything more: logs should be written out
-    /// before.
+    /// Where MPI hangs in finalising, the process ends with `exit_code`, without running anything more: logs
+    /// should be written out before.
     pub fn close(mut self, drain: Duration, exit_code: i32) -> CloseReport {
         let mut report = CloseReport::default();
         match self.drain(drain, &mut report) {

@@ -1,8 +1,8 @@
 //! The doorbell between hosts: one UDP datagram.
 //!
-//! A datagram carries the job's key, without which it is ignored, and a lost one costs no more than the sleeper's backstop.
-//! Which of a host's addresses can be reached is found out by trying: until a peer has answered, it is rung at all of
-//! them, and the answer says which one got through.
+//! A datagram carries the job's key, without which it is ignored, and a lost one costs no more than the
+//! sleeper's backstop. Which of a host's addresses can be reached is found out by trying: until a peer has
+//! answered, it is rung at all of them, and the answer says which one got through.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -73,7 +73,8 @@ impl FarPeer {
 impl FarBell {
     /// A socket on all of the host's addresses.
     pub fn bind(key: Key, me: u32) -> io::Result<Self> {
-        // Linux takes IPv4 on this socket too unless told otherwise; where there is no IPv6 at all, IPv4 alone.
+        // Linux takes IPv4 on this socket too unless told otherwise; where there is no IPv6 at all, IPv4
+        // alone.
         let socket = UdpSocket::bind("[::]:0").or_else(|_| UdpSocket::bind("0.0.0.0:0"))?;
         socket.set_nonblocking(true)?;
         let is_v6 = socket.local_addr()?.is_ipv6();
@@ -114,7 +115,8 @@ impl FarBell {
         true
     }
 
-    /// Reads what has come. True where this rank was rung; `answered` hears which rank was reached at which of its addresses.
+    /// Reads what has come. True where this rank was rung; `answered` hears which rank was reached at which
+    /// of its addresses.
     pub fn drain(&self, mut answered: impl FnMut(u32, usize)) -> bool {
         let mut rung = false;
         let mut datagram = [0; DATAGRAM_LEN + 1];

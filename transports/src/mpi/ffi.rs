@@ -44,7 +44,8 @@ fn error_text(code: c_int) -> String {
     // MPI 3.1, §8.3: at least MPI_MAX_ERROR_STRING, which is 256 in OpenMPI, 512 in MPICH, 1024 in Intel MPI.
     let mut text = [0u8; 8192];
     let mut len = 0;
-    // SAFETY: the buffer is longer than any implementation's MPI_MAX_ERROR_STRING and `len` is a valid place for an int.
+    // SAFETY: the buffer is longer than any implementation's MPI_MAX_ERROR_STRING and `len` is a valid place
+    // for an int.
     let result = unsafe { ffi::MPI_Error_string(code, text.as_mut_ptr().cast::<c_char>(), &mut len) };
     match usize::try_from(len).ok().and_then(|len| text.get(..len)) {
         Some(text) if result == 0 => String::from_utf8_lossy(text).trim().replace('\n', "; "),
@@ -58,7 +59,8 @@ pub fn library_version() -> String {
     let max = unsafe { ffi::RSMPI_MAX_LIBRARY_VERSION_STRING };
     let mut text = vec![0u8; usize::try_from(max).unwrap_or(0) + 1];
     let mut len = 0;
-    // SAFETY: the buffer has MPI_MAX_LIBRARY_VERSION_STRING bytes and one more, `len` is a valid place for an int.
+    // SAFETY: the buffer has MPI_MAX_LIBRARY_VERSION_STRING bytes and one more, `len` is a valid place for an
+    // int.
     let result = unsafe { ffi::MPI_Get_library_version(text.as_mut_ptr().cast::<c_char>(), &mut len) };
     let text = text.get(..usize::try_from(len).unwrap_or(0)).filter(|_| result == 0).unwrap_or_default();
     String::from_utf8_lossy(text).trim_end_matches(['\0', '\n']).to_owned()
@@ -77,8 +79,8 @@ impl From<MpiError> for StartError {
     }
 }
 
-/// MPI, initialised, and a communicator of our own over all ranks whose errors return. Stays on the thread that made it, as
-/// MPI_THREAD_FUNNELED demands (MPI 3.1, §12.4.3).
+/// MPI, initialised, and a communicator of our own over all ranks whose errors return. Stays on the thread
+/// that made it, as MPI_THREAD_FUNNELED demands (MPI 3.1, §12.4.3).
 pub(super) struct Mpi {
     pub comm: ffi::MPI_Comm,
     _stays_on_its_thread: PhantomData<*const ()>,
@@ -117,7 +119,8 @@ impl Mpi {
             ffi::MPI_Comm_set_errhandler(ffi::RSMPI_COMM_WORLD, ffi::RSMPI_ERRORS_RETURN)
         })?;
         let mut comm = MaybeUninit::uninit();
-        // SAFETY: `comm` is a valid place for a handle. The new communicator takes over the error handler (MPI 3.1, §8.3).
+        // SAFETY: `comm` is a valid place for a handle. The new communicator takes over the error handler
+        // (MPI 3.1, §8.3).
         check("MPI_Comm_dup", unsafe { ffi::MPI_Comm_dup(ffi::RSMPI_COMM_WORLD, comm.as_mut_ptr()) })?;
         // SAFETY: MPI_Comm_dup succeeded and has written the handle.
         let comm = unsafe { comm.assume_init() };
@@ -151,8 +154,8 @@ impl Mpi {
         let count = c_int::try_from(mine.len()).expect("only short values are gathered");
         let mut all = vec![0u8; mine.len() * ranks];
         let (from, to) = (mine.as_ptr().cast::<c_void>(), all.as_mut_ptr().cast::<c_void>());
-        // SAFETY: `from` is valid for `count` bytes and `to` for `count` bytes from each of the communicator's `ranks`, until
-        // the call, which blocks, returns; they do not overlap.
+        // SAFETY: `from` is valid for `count` bytes and `to` for `count` bytes from each of the
+        // communicator's `ranks`, until the call, which blocks, returns; they do not overlap.
         check("MPI_Allgather", unsafe {
             ffi::MPI_Allgather(from, count, ffi::RSMPI_UINT8_T, to, count, ffi::RSMPI_UINT8_T, self.comm)
         })?;
@@ -196,7 +199,8 @@ impl Mpi {
     }
 }
 
-/// Ends the process at once: no destructors, no buffered output, no exit handlers, which a library that hangs would hang too.
+/// Ends the process at once: no destructors, no buffered output, no exit handlers, which a library that hangs
+/// would hang too.
 pub(super) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit(2) may be called from any thread at any time.
     unsafe { libc::_exit(code) }

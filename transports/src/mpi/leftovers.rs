@@ -1,8 +1,10 @@
-//! What an MPI library leaves behind when its processes are killed, so that somebody who outlives them can remove it.
+//! What an MPI library leaves behind when its processes are killed, so that somebody who outlives them can
+//! remove it.
 //!
-//! Found by killing: MPICH 4.0 unlinks its segments at start and leaves nothing. OpenMPI removes its files when a rank is
-//! killed, but when `mpirun` itself is killed with SIGKILL, its ranks end and leave `/dev/shm/vader_segment.HOST.UID.JOB.RANK`
-//! (`sm_segment…` from version 5 on) and the session directory, `/tmp/ompi.HOST.UID/pid.PID` on mpirun's host.
+//! Found by killing: MPICH 4.0 unlinks its segments at start and leaves nothing. OpenMPI removes its files
+//! when a rank is killed, but when `mpirun` itself is killed with SIGKILL, its ranks end and leave
+//! `/dev/shm/vader_segment.HOST.UID.JOB.RANK` (`sm_segment…` from version 5 on) and the session directory,
+//! `/tmp/ompi.HOST.UID/pid.PID` on mpirun's host.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,8 @@ pub struct Leftovers {
     pub files: Vec<PathBuf>,
     /// Session directories, the same for all ranks of the host.
     pub directories: Vec<PathBuf>,
-    /// The process that started this rank (mpirun, its daemon or Hydra's proxy) and cleans up as long as it lives.
+    /// The process that started this rank (mpirun, its daemon or Hydra's proxy) and cleans up as long as it
+    /// lives.
     pub launcher: u32,
 }
 
@@ -49,7 +52,8 @@ fn segments(maps: &str, local_rank: &str) -> Vec<PathBuf> {
     found
 }
 
-/// OpenMPI's directory for the jobs of one mpirun: OpenMPI 4 names it, OpenMPI 5 names the one of its PMIx server in it.
+/// OpenMPI's directory for the jobs of one mpirun: OpenMPI 4 names it, OpenMPI 5 names the one of its PMIx
+/// server in it.
 fn session_directory(var: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     var("OMPI_COMM_WORLD_SIZE")?;
     let directory =

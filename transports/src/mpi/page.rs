@@ -1,7 +1,8 @@
 //! A page of memory that the ranks of one host share: where a rank says that it sleeps.
 //!
-//! The page is a memfd, which leaves no file behind. Peers open it through `/proc/PID/fd`, which the system allows to
-//! processes of the same user that see each other's pid, and believe it only when the job's key stands in it.
+//! The page is a memfd, which leaves no file behind. Peers open it through `/proc/PID/fd`, which the system
+//! allows to processes of the same user that see each other's pid, and believe it only when the job's key
+//! stands in it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -39,7 +40,8 @@ pub(super) struct SleepPage {
 }
 
 impl SleepPage {
-    /// Makes this rank's own page. The descriptor is what peers open; it has to stay open as long as they may come.
+    /// Makes this rank's own page. The descriptor is what peers open; it has to stay open as long as they may
+    /// come.
     pub fn create(key: &Key, rank: u32) -> io::Result<(Self, OwnedFd)> {
         let fd = memfd_create("mvpnet-sleep", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         ftruncate(&fd, 4096)?;
@@ -56,7 +58,8 @@ impl SleepPage {
         Ok((page, fd))
     }
 
-    /// Maps the page that rank `rank` made, process `pid` holds as descriptor `fd` and whose inode is `inode`.
+    /// Maps the page that rank `rank` made, process `pid` holds as descriptor `fd` and whose inode is
+    /// `inode`.
     pub fn open(pid: u32, fd: i32, inode: u64, key: &Key, rank: u32) -> io::Result<Self> {
         let file = open_of(pid, fd, inode, OpenOptions::new().read(true).write(true))?;
         let seals = SealFlag::from_bits_truncate(fcntl(&file, FcntlArg::F_GET_SEALS)?);
@@ -82,13 +85,14 @@ impl SleepPage {
     }
 
     fn layout(&self) -> &Layout {
-        // SAFETY: the mapping is page-aligned, 4096 bytes long, lives as long as `self` and is of a file that is sealed against
-        // shrinking; any bytes are a valid `Layout`, which has atomics only, so other processes may write to it.
+        // SAFETY: the mapping is page-aligned, 4096 bytes long, lives as long as `self` and is of a file that
+        // is sealed against shrinking; any bytes are a valid `Layout`, which has atomics only, so other
+        // processes may write to it.
         unsafe { self.start.as_ref() }
     }
 
-    /// This rank goes to sleep; the caller looks for work afterwards. The fence pairs with that of [`SleepPage::take_sleep`]:
-    /// either the sleeper finds the work or the waker finds the sleeper.
+    /// This rank goes to sleep; the caller looks for work afterwards. The fence pairs with that of
+    /// [`SleepPage::take_sleep`]: either the sleeper finds the work or the waker finds the sleeper.
     pub fn sleep(&self) {
         self.layout().sleep.store(ASLEEP, Ordering::Relaxed);
         fence(Ordering::SeqCst);

@@ -1,8 +1,9 @@
-//! What MPI is working on: sends, receives and the barrier at the end, each with the buffer that it reads or writes.
+//! What MPI is working on: sends, receives and the barrier at the end, each with the buffer that it reads or
+//! writes.
 //!
-//! MPI owns a buffer from the moment that its request is made until a test says that it is complete (MPI 3.1, §3.7.2). So
-//! request and buffer are made, tested and given back together, and what is still active when these types are dropped, on a
-//! panic for instance, is leaked and not freed.
+//! MPI owns a buffer from the moment that its request is made until a test says that it is complete (MPI 3.1,
+//! §3.7.2). So request and buffer are made, tested and given back together, and what is still active when
+//! these types are dropped, on a panic for instance, is leaked and not freed.
 
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
@@ -29,7 +30,8 @@ struct Flight {
 }
 
 impl Sends {
-    /// Starts to send a buffer's message to rank `to` (MPI 3.1, §3.7.2). Where that fails the buffer comes back.
+    /// Starts to send a buffer's message to rank `to` (MPI 3.1, §3.7.2). Where that fails the buffer comes
+    /// back.
     pub fn start(
         &mut self,
         mpi: &Mpi,
@@ -42,8 +44,9 @@ impl Sends {
         let to = c_int::try_from(to).expect("the rank came from MPI, which counts in int");
         let data = message.as_ptr().cast::<c_void>();
         let mut request = MaybeUninit::uninit();
-        // SAFETY: `data` points into the buffer's heap block, which stays where it is while the buffer moves into `flights`
-        // and is neither changed nor freed before the request is complete (see the module's doc).
+        // SAFETY: `data` points into the buffer's heap block, which stays where it is while the buffer moves
+        // into `flights` and is neither changed nor freed before the request is complete (see the module's
+        // doc).
         let result = unsafe {
             ffi::MPI_Isend(data, count, ffi::RSMPI_UINT8_T, to, TAG, mpi.comm, request.as_mut_ptr())
         };
@@ -73,7 +76,8 @@ impl Sends {
         self.indices.resize(self.requests.len(), 0);
         let mut done = 0;
         let count = c_int::try_from(self.requests.len()).expect("there are fewer sends than 2^31");
-        // SAFETY: `requests` and `indices` both have `count` elements; statuses may be ignored (MPI 3.1, §3.2.6).
+        // SAFETY: `requests` and `indices` both have `count` elements; statuses may be ignored (MPI 3.1,
+        // §3.2.6).
         let result = unsafe {
             let statuses = ffi::RSMPI_STATUSES_IGNORE;
             ffi::MPI_Testsome(
@@ -120,6 +124,8 @@ struct Receive {
     source: u32,
     /// Length of the message, which may be less than the buffer was given.
     len: usize,
+    /// Whether [`Receives::overhear`] has shown it.
+    is_overheard: bool,
     buffer: Buffer,
 }
 
@@ -131,8 +137,8 @@ pub(super) struct Received {
 }
 
 impl Receives {
-    /// Starts to receive a matched message into a buffer that has room for it (MPI 3.1, §3.8.3), and sees whether it is
-    /// there already, as short messages are.
+    /// Starts to receive a matched message into a buffer that has room for it (MPI 3.1, §3.8.3), and sees
+    /// whether it is there already, as short messages are.
     pub fn start(&mut self, probed: Probed, len: usize, mut buffer: Buffer) -> Result<(), MpiError> {
         let Probed { mut message, source, .. } = probed;
         let room = buffer
@@ -141,14 +147,15 @@ impl Receives {
         let count = c_int::try_from(room.len()).expect("a batch is shorter than 2 GiB");
         let data = room.as_mut_ptr().cast::<c_void>();
         let mut request = MaybeUninit::uninit();
-        // SAFETY: `message` was matched and is received once; `data` is valid for `count` bytes in the buffer's heap block,
-        // which stays where it is while the buffer moves into `queue` and is not touched before the request is complete.
+        // SAFETY: `message` was matched and is received once; `data` is valid for `count` bytes in the
+        // buffer's heap block, which stays where it is while the buffer moves into `queue` and is not touched
+        // before the request is complete.
         let result =
             unsafe { ffi::MPI_Imrecv(data, count, ffi::RSMPI_UINT8_T, &mut message, request.as_mut_ptr()) };
         check("MPI_Imrecv", result)?;
         // SAFETY: MPI_Imrecv succeeded and has written the request.
         let request = unsafe { request.assume_init() };
-        self.queue.push_back(Receive { request: Some(request), source, len, buffer });
+        self.queue.push_back(Receive { request: Some(request), source, len, is_overheard: false, buffer });
         self.queue.back_mut().map_or(Ok(()), Receive::test)
     }
 
@@ -165,6 +172,18 @@ impl Receives {
             }
         }
         Ok(false)
+    }
+
+    /// Shows every message that is complete, once, without giving it away.
+    pub fn overhear(&mut self, mut hear: impl FnMut(u32, usize, &Buffer)) -> Result<(), MpiError> {
+        for receive in self.queue.iter_mut().filter(|receive| !receive.is_overheard) {
+            receive.test()?;
+            if receive.request.is_none() {
+                receive.is_overheard = true;
+                hear(receive.source, receive.len, &receive.buffer);
+            }
+        }
+        Ok(())
     }
 
     /// The first message that is complete and not behind another of the same sender.
@@ -224,7 +243,8 @@ impl Barrier {
 
 fn test(request: &mut ffi::MPI_Request) -> Result<bool, MpiError> {
     let mut flag = 0;
-    // SAFETY: the request is active, or null after it was complete, which MPI_Test takes as complete (MPI 3.1, §3.7.3).
+    // SAFETY: the request is active, or null after it was complete, which MPI_Test takes as complete (MPI
+    // 3.1, §3.7.3).
     check("MPI_Test", unsafe { ffi::MPI_Test(request, &mut flag, ffi::RSMPI_STATUS_IGNORE) })?;
     Ok(flag != 0)
 }

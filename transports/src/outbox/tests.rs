@@ -38,8 +38,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Whatever is queued, sent and consumed in whatever order: every accepted record leaves once, in its lane's order, and
-    /// neither the queue nor what is on the way exceeds its bound.
+    /// Whatever is queued, sent and consumed in whatever order: every accepted record leaves once, in its
+    /// lane's order, and neither the queue nor what is on the way exceeds its bound.
     #[test]
     fn accepted_records_leave_once_in_order_within_bounds(steps in prop::collection::vec(step(), 1..300)) {
         let limits = FlowLimits { window: 300 << 10, queue: 100 << 10, ..FlowLimits::MESSAGES }.workable();
