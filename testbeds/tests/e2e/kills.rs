@@ -34,7 +34,8 @@ fn killed_in_traffic(launcher: Launcher, victim: Victim) {
     let mut job = with_sockets(Job::new(launcher, 2)).tiny().stays_up().start();
     job.wait_until_up();
     let guests = job.guests();
-    guests[0].tell(&format!("iperf3 -c {} -t 300 --bidir -i 0.25 --forceflush >/tmp/traffic", guests[1].ip()));
+    guests[0]
+        .tell(&format!("iperf3 -c {} -t 300 --bidir -i 0.25 --forceflush >/tmp/traffic", guests[1].ip()));
     // Both ways, for a second.
     guests[0].run_until(Duration::from_secs(30), "[ $(grep -c 'bits/sec' /tmp/traffic) -ge 8 ]");
     kill_and_see(job, victim);

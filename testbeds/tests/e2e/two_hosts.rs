@@ -87,7 +87,8 @@ fn the_ranks_of_one_host_are_killed(launcher: Launcher) {
     let mut job = Job::new(launcher, 4).on_two_hosts(2).tiny().start();
     job.wait_until_up();
     let guests = job.guests();
-    guests[0].tell(&format!("iperf3 -c {} -t 300 --bidir -i 0.25 --forceflush >/tmp/traffic", guests[3].ip()));
+    guests[0]
+        .tell(&format!("iperf3 -c {} -t 300 --bidir -i 0.25 --forceflush >/tmp/traffic", guests[3].ip()));
     guests[0].run_until(Duration::from_secs(30), "[ $(grep -c 'bits/sec' /tmp/traffic) -ge 8 ]");
     job.signal_to(Kind::Ranks, 2, Signal::SIGKILL);
     job.signal_to(Kind::Ranks, 3, Signal::SIGKILL);

@@ -14,5 +14,5 @@ pub use guest::Guest;
 pub use job::Job;
 pub use processes::Kind;
 pub use running::{Ended, Running};
-pub use setting::{Launcher, Need, begin, launchers, skip};
+pub use setting::{Launcher, Need, begin, launchers};
 pub use wait::wait_for;
