@@ -90,8 +90,7 @@ fn the_ranks_of_one_host_are_killed(launcher: Launcher) {
     guests[0]
         .tell(&format!("iperf3 -c {} -t 300 --bidir -i 0.25 --forceflush >/tmp/traffic", guests[3].ip()));
     guests[0].run_until(Duration::from_secs(30), "[ $(grep -c 'bits/sec' /tmp/traffic) -ge 8 ]");
-    job.signal_to(Kind::Ranks, 2, Signal::SIGKILL);
-    job.signal_to(Kind::Ranks, 3, Signal::SIGKILL);
+    job.signal_to_each(Kind::Ranks, &[2, 3], Signal::SIGKILL);
     let job = job.ended_within(TIDY);
     assert_ne!(job.code(), 0, "a job that lost ranks did not succeed");
 }

@@ -156,9 +156,18 @@ impl Running {
 
     /// Sends a signal to one of its processes.
     pub fn signal_to(&mut self, kind: Kind, rank: u32, signal: Signal) {
-        let pid = self.process(kind, rank).pid;
+        self.signal_to_each(kind, &[rank], signal);
+    }
+
+    /// Sends a signal to the processes of these ranks, all at once.
+    pub fn signal_to_each(&mut self, kind: Kind, ranks: &[u32], signal: Signal) {
+        let pids: Vec<Pid> = ranks.iter().map(|rank| self.process(kind, *rank).pid).collect();
         self.parts().watch = Stopwatch::start();
-        kill(pid, signal).expect("it runs");
+        for (place, pid) in pids.into_iter().enumerate() {
+            let sent = kill(pid, signal);
+            // The death of the first may have been the end of the others already.
+            assert!(sent.is_ok() || place > 0, "{pid} is gone before it was sent {signal}");
+        }
     }
 
     /// End of file on its standard input.
