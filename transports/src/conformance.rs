@@ -55,7 +55,7 @@ pub enum Rings {
 impl Expectations {
     /// What a transport with these bounds and rings has to fulfil.
     pub const fn new(limits: FlowLimits, rings: Rings) -> Self {
-        Expectations { limits, rings, deadline: Duration::from_secs(60) }
+        Expectations { limits, rings, deadline: Duration::from_secs(120) }
     }
 }
 

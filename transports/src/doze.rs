@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-/// What a rank polls before it sleeps, where it has the cores for it. See [`spin_for`].
+/// What a rank polls before it sleeps, where it has the cores for it.
+///
+/// Measured on two cores, 64 bytes one way between two ranks, p50 / p90 in µs: sleeping at once 10 / 11,
+/// whatever else runs; polling for 30 µs 1.4 / 4.7 on free cores, but 4.7 / 1233 beside two busy guests,
+/// since `sched_yield` gives a whole time slice away. 20 µs was as good as 30 on free cores over shared
+/// memory and worse over TCP; 50 gained nothing.
 const SPIN: Duration = Duration::from_micros(30);
 
 /// While sends are pending the message library needs to be called, so the sleep is short.

@@ -27,6 +27,7 @@ mod carry;
 mod close;
 mod far;
 mod ffi;
+mod hydra;
 mod leftovers;
 mod outgoing;
 mod page;
@@ -160,22 +161,15 @@ impl MpiTransport {
             ffi::StartError::Threads => InitError::Threads { library: library.clone() },
             ffi::StartError::Mpi(error) => InitError::Mpi(error),
         })?;
-        match Self::meet(mpi, library, config) {
-            Ok(transport) => Ok(transport),
-            Err((mpi, error)) => {
-                // All ranks fail alike, so that finalising, which every one has to do, ends.
-                close::finalize_early(mpi);
-                Err(error)
+        let meeting = match Meeting::hold(&mpi, &library, config) {
+            Ok(meeting) => meeting,
+            Err(error) => {
+                // Perhaps this rank alone, and then the others do not come to finalise.
+                close::finalize(mpi, &library, false, 1);
+                return Err(error);
             }
-        }
-    }
-
-    fn meet(mpi: ffi::Mpi, library: String, config: MpiConfig) -> Result<Self, (ffi::Mpi, InitError)> {
-        let met = match Meeting::hold(&mpi, &library, config) {
-            Ok(met) => met,
-            Err(error) => return Err((mpi, error)),
         };
-        let Meeting { me, world, cards, doorbell, neighbours, hosts, spin_for } = met;
+        let Meeting { me, world, cards, doorbell, neighbours, hosts, spin_for } = meeting;
         if let Err(error) = nix::sys::prctl::set_timerslack(1) {
             tracing::debug!(%error, "short sleeps will be longer than asked for");
         }

@@ -170,6 +170,9 @@ fn spawn_control(
     span: tracing::Span,
 ) -> std::io::Result<JoinHandle<RankEnd>> {
     std::thread::Builder::new().name("control".into()).spawn(move || {
+        // The frame loop's sleeps are to end on time (prctl(2), PR_SET_TIMERSLACK), which is inherited; guests
+        // have the usual 50 µs.
+        let _ = nix::sys::prctl::set_timerslack(50_000);
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {

@@ -148,7 +148,7 @@ pub(super) fn credit_wakes(party: &mut Party<'_>) -> Result<(), String> {
     if first == last {
         return Ok(());
     }
-    let rounds = 20;
+    let rounds = 8;
     let frames_per_round =
         2 * (party.expectations.limits.workable().window as usize + party.expectations.limits.queue) / FRAME;
     let mut come = 0;

@@ -6,25 +6,17 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::time::{ClockId, clock_gettime};
 
 use super::MpiTransport;
 use super::ffi::{Mpi, exit_now};
+use super::hydra::Hydra;
 use super::requests::Barrier;
 use crate::{Arm, Transport, TransportError, clock};
 
-/// MPI_Finalize may take this long. MPICH 4.0 over UCX and TCP often hangs in it: one rank waits for an
-/// answer over the network, and the other, which would have to make calls to give it, waits in the launcher's
-/// barrier.
-const FINALIZE_LIMIT: Duration = Duration::from_secs(2);
+/// MPI_Finalize may take this long.
+const FINALIZE_LIMIT: Duration = Duration::from_secs(10);
 /// The same where ranks are missing, so that it hardly can end.
 const HOPELESS_LIMIT: Duration = Duration::from_secs(1);
-
-/// Who hangs while working leaves after this long, who hangs while waiting that much later: if the one in the
-/// launcher's barrier left first, the other would come free, and complete a barrier whose answer Hydra then
-/// fails to deliver, and with it the job.
-const LOOK: Duration = Duration::from_millis(50);
-const AFTER_OTHERS: Duration = Duration::from_millis(500);
 
 /// While all ranks meet, how long one sleeps between looks, in milliseconds.
 const LOOK_EVERY_MS: u16 = 1;
@@ -48,8 +40,8 @@ impl MpiTransport {
     /// MPI. Batches that still come are dropped and counted, so that their senders get their credits and can
     /// end.
     ///
-    /// Where MPI hangs in finalising, the process ends with `exit_code`, without running anything more: logs
-    /// should be written out before.
+    /// Where MPI hangs in finalising, as MPICH over TCP often does, the process ends with `exit_code` and
+    /// without running anything more: logs should be written out before.
     pub fn close(mut self, drain: Duration, exit_code: i32) -> CloseReport {
         let mut report = CloseReport::default();
         match self.drain(drain, &mut report) {
@@ -58,9 +50,9 @@ impl MpiTransport {
         }
         report.undelivered_bytes = self.queued + self.sends.bytes();
         // Buffers of sends that are still active are leaked with `sends`.
-        let MpiTransport { mpi, sends, receives, .. } = self;
+        let MpiTransport { mpi, sends, receives, library, .. } = self;
         drop((sends, receives));
-        finalize(mpi, if report.all_met { FINALIZE_LIMIT } else { HOPELESS_LIMIT }, exit_code);
+        finalize(mpi, &library, report.all_met, exit_code);
         report
     }
 
@@ -103,22 +95,20 @@ impl MpiTransport {
     }
 }
 
-/// Finalises MPI after a start that failed at all ranks.
-pub(super) fn finalize_early(mpi: Mpi) {
-    finalize(mpi, FINALIZE_LIMIT, 1);
-}
-
-/// Finalises MPI; ends the process with `exit_code` where that takes longer than `limit`.
-fn finalize(mpi: Mpi, limit: Duration, exit_code: i32) {
+/// Finalises MPI; ends the process with `exit_code` where that hangs.
+pub(super) fn finalize(mpi: Mpi, library: &str, all_met: bool, exit_code: i32) {
     let (done, watch) = channel::<()>();
+    let hydra = if all_met { Hydra::stand_between(library) } else { None };
     let watchdog = std::thread::Builder::new().name("mpi-finalize".into()).spawn(move || {
-        let hangs = |limit| watch.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
-        if hangs(limit) {
-            tracing::debug!("MPI does not come to an end within {} s: leaving it", limit.as_secs());
-            let before = cpu_time();
-            if hangs(LOOK) && (cpu_time() - before > LOOK / 10 || hangs(AFTER_OTHERS)) {
-                exit_now(exit_code);
+        let has_ended = match hydra {
+            Some(hydra) => hydra.relay(&watch),
+            None => {
+                let limit = if all_met { FINALIZE_LIMIT } else { HOPELESS_LIMIT };
+                watch.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
             }
+        };
+        if !has_ended {
+            exit_now(exit_code);
         }
     });
     if let Err(error) = mpi.finalize() {
@@ -129,9 +119,4 @@ fn finalize(mpi: Mpi, limit: Duration, exit_code: i32) {
         // It sees the channel closed and ends.
         let _ = watchdog.join();
     }
-}
-
-/// What this process has worked so far.
-fn cpu_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }

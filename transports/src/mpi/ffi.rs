@@ -4,6 +4,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
 use mpi::ffi;
@@ -204,4 +205,21 @@ impl Mpi {
 pub(super) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit(2) may be called from any thread at any time.
     unsafe { libc::_exit(code) }
+}
+
+/// A descriptor of our own for what descriptor `number` is open on, which the MPI library inherited and
+/// keeps.
+pub(super) fn duplicate(number: RawFd) -> Option<OwnedFd> {
+    if number < 0 {
+        return None;
+    }
+    // SAFETY: the borrow lives for this call only, in which fcntl(2) says where the number is not open.
+    unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned().ok()
+}
+
+/// Makes descriptor `number` mean what `fd` is open on.
+pub(super) fn replace(number: RawFd, fd: &OwnedFd) -> bool {
+    // SAFETY: dup2(2) takes two integers. The caller knows that `number` belongs to the MPI library, which
+    // only reads, writes and closes it, and may do so with another socket as well.
+    unsafe { libc::dup2(fd.as_raw_fd(), number) == number }
 }
