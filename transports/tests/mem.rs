@@ -16,9 +16,7 @@ fn rank(index: u32, size: u32) -> Rank {
 }
 
 fn conforms(size: u32) {
-    // A known fault: in about one of twenty runs the receiver of `credit_wakes` is not rung although batches wait
-    // for it. Sleeping with a backstop it goes on after half a second, and what it missed is counted and bounded.
-    let expectations = Expectations::new(FlowLimits::BUFFERS, Rings::Mostly);
+    let expectations = Expectations::new(FlowLimits::BUFFERS, Rings::Surely);
     let threads: Vec<_> = fabric(size)
         .into_iter()
         .map(|mut end| {

@@ -161,11 +161,16 @@ pub(super) fn credit_wakes(party: &mut Party<'_>) -> Result<(), String> {
             }
             party.flush()?;
         } else if me == last {
-            while come < frames_per_round * (round as usize + 1) {
+            let wanted = frames_per_round * (round as usize + 1);
+            while come < wanted {
                 party.holds = true;
                 let any = party.pump()?;
                 come += party.arrivals.len();
                 party.arrivals.clear();
+                if come >= wanted {
+                    // The last of them came while the round before was let go: there is nothing to sleep for.
+                    break;
+                }
                 if !any && party.held.is_empty() {
                     party.sleep("more frames")?;
                 } else if !any {
