@@ -6,6 +6,8 @@ pub mod mpi;
 mod plan;
 mod rank;
 mod room;
+#[cfg(feature = "mpi")]
+mod siblings;
 mod statistics;
 mod tell;
 pub mod up;

@@ -18,12 +18,15 @@ use tracing::Instrument;
 use super::plan::usage;
 use super::rank::RankParts;
 use super::tell::Teller;
-use super::{FAILURE, complain, exit_code};
+use super::{FAILURE, complain, exit_code, siblings};
 use crate::args::{HostDefaults, Options, RankOptions, Usage, report_usage};
 use crate::logs;
 
 /// How long what is in flight between ranks may take to arrive at the end.
 const DRAIN: Duration = Duration::from_secs(3);
+
+/// How long ranks may take to find out by themselves what all of them find wrong with MPI.
+const SIBLINGS: Duration = Duration::from_secs(2);
 
 /// Runs this process's rank to the end of the job.
 pub fn run(options: &Options) -> ExitCode {
@@ -62,6 +65,9 @@ fn no_mpi(error: &InitError, me: Option<u32>) -> ExitCode {
         Some(1..) if of_job => return ExitCode::SUCCESS,
         Some(me) if !of_job => complain(&format!("rank {me}: {error}")),
         _ => complain(&error.to_string()),
+    }
+    if of_job {
+        siblings::wait_until_gone(SIBLINGS);
     }
     exit_code(FAILURE)
 }
