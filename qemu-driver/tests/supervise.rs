@@ -103,7 +103,11 @@ async fn a_guest_has_all_cpus_default_signals_and_the_environment() {
     let first = (0..CpuSet::count()).find(|&cpu| all.is_set(cpu).unwrap()).unwrap();
     one.set(first).unwrap();
     sched_setaffinity(Pid::from_raw(0), &one).unwrap();
-    let keeper = Keeper::spawn(keeper_spec()).await.unwrap();
+    // As a shell's background job, or under nohup(1).
+    let dir = tempfile::tempdir().unwrap();
+    let keeper = env!("CARGO_BIN_EXE_mvpnet-keeper");
+    let program = script(dir.path(), &format!("trap '' HUP INT QUIT TERM\nexec {keeper} \"$@\""));
+    let keeper = Keeper::spawn(KeeperSpec { program, ..keeper_spec() }).await.unwrap();
     let mut launch = launch(["/bin/sh", "-c", "echo rank $MVPNET_RANK; exec cat /proc/self/status"]);
     launch.env = vec![("MVPNET_RANK".into(), "12".into())];
     let guest = keeper.launch(launch).await.unwrap();

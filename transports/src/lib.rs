@@ -91,9 +91,6 @@ pub trait Transport {
     /// Sends one record. `root` matters for floods only.
     fn send(&mut self, to: Rank, kind: RecordKind, root: Rank, payload: &[u8]) -> Result<(), SendError>;
 
-    /// Bytes of unicast records, headers included, that `to`'s queue takes at this moment.
-    fn room(&self, to: Rank) -> usize;
-
     /// Sends what is batched and tests what is being sent. To be called when the loop has nothing in hand,
     /// and as long as anything is pending.
     fn progress(&mut self) -> Result<Pending, TransportError>;
@@ -114,9 +111,6 @@ pub trait Transport {
 
     /// The rank is awake: peers need not ring any more. Harmless where it was not armed.
     fn disarm(&mut self);
-
-    /// How long to go on polling, with `sched_yield`, after the last frame before [arming](Transport::arm).
-    fn spin_for(&self) -> Duration;
 
     /// What has been counted so far.
     fn stats(&self) -> TransportStats;

@@ -9,14 +9,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use mvpnet_switch::{Rank, World};
 use rtrb::{Consumer, Producer};
 use thiserror::Error;
 
 use crate::batch::{Batch, Buffer, Lane, Pool};
-use crate::doze::{self, Backstop};
+use crate::doze::Backstop;
 use crate::outbox::{FlowLimits, Outbox};
 use crate::peers::Peers;
 use crate::{Arm, Pending, RecordKind, SendError, Transport, TransportError, TransportStats};
@@ -48,8 +47,7 @@ pub fn fabric_with(world: World, limits: FlowLimits) -> Result<Vec<MemTransport>
         .ranks()
         .map(|rank| Door::new().map_err(|errno| FabricError { rank, source: errno.into() }))
         .collect::<Result<Arc<[Door]>, FabricError>>()?;
-    let spin_for = doze::spin_for(world.size() as usize, doze::cores());
-    Ok(world.ranks().map(|me| MemTransport::new(me, world, limits, doors.clone(), spin_for)).collect())
+    Ok(world.ranks().map(|me| MemTransport::new(me, world, limits, doors.clone())).collect())
 }
 
 /// One rank's end of a [`fabric`].
@@ -76,7 +74,6 @@ pub struct MemTransport {
     is_armed: bool,
     /// See [`Door::wake`].
     rings_owed: u64,
-    spin_for: Duration,
     stats: TransportStats,
 }
 
@@ -94,7 +91,7 @@ struct Outbound {
 }
 
 impl MemTransport {
-    fn new(me: Rank, world: World, limits: FlowLimits, doors: Arc<[Door]>, spin_for: Duration) -> Self {
+    fn new(me: Rank, world: World, limits: FlowLimits, doors: Arc<[Door]>) -> Self {
         MemTransport {
             me,
             world,
@@ -111,7 +108,6 @@ impl MemTransport {
             backstop: Backstop::default(),
             is_armed: false,
             rings_owed: 0,
-            spin_for,
             stats: TransportStats::default(),
         }
     }
@@ -257,13 +253,6 @@ impl Transport for MemTransport {
         self.enqueue(to, |outbox, pool| outbox.send(pool, kind, root, payload))
     }
 
-    fn room(&self, to: Rank) -> usize {
-        match self.out.slot(to) {
-            Some(slot) => self.out[slot].outbox.room(),
-            None => self.limits.queue,
-        }
-    }
-
     fn progress(&mut self) -> Result<Pending, TransportError> {
         let mut at = 0;
         while let Some(&slot) = self.busy.get(at) {
@@ -336,10 +325,6 @@ impl Transport for MemTransport {
             self.stats.rung += 1;
         }
         self.is_armed = false;
-    }
-
-    fn spin_for(&self) -> Duration {
-        self.spin_for
     }
 
     fn stats(&self) -> TransportStats {

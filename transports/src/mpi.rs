@@ -124,7 +124,6 @@ pub struct MpiTransport {
     /// The last sleep, where no ring ended it.
     slept_unrung: Option<Duration>,
     sleep: Duration,
-    spin_for: Duration,
     /// Found where it could not be returned.
     failure: Option<TransportError>,
     stats: TransportStats,
@@ -169,7 +168,7 @@ impl MpiTransport {
                 return Err(error);
             }
         };
-        let Meeting { me, world, cards, doorbell, neighbours, hosts, spin_for } = meeting;
+        let Meeting { me, world, cards, doorbell, neighbours, hosts } = meeting;
         if let Err(error) = nix::sys::prctl::set_timerslack(1) {
             tracing::debug!(%error, "short sleeps will be longer than asked for");
         }
@@ -195,7 +194,6 @@ impl MpiTransport {
             is_armed: false,
             slept_unrung: None,
             sleep: Duration::ZERO,
-            spin_for,
             failure: None,
             stats: TransportStats::default(),
         })
@@ -225,7 +223,6 @@ struct Meeting {
     doorbell: Doorbell,
     neighbours: Vec<Rank>,
     hosts: Hosts,
-    spin_for: Duration,
 }
 
 impl Meeting {
@@ -263,8 +260,7 @@ impl Meeting {
         if neighbours.len() == size as usize {
             doorbell.close_far();
         }
-        let spin_for = doze::spin_for(neighbours.len(), doze::cores());
-        Ok(Meeting { me, world, cards, doorbell, neighbours, hosts, spin_for })
+        Ok(Meeting { me, world, cards, doorbell, neighbours, hosts })
     }
 }
 

@@ -153,11 +153,6 @@ impl Outbox {
         self.data.queued + self.control.queued
     }
 
-    /// Bytes of frames that the queue still takes.
-    pub fn room(&self) -> usize {
-        self.data.bound - self.data.queued
-    }
-
     /// Gives up what waits and returns how many record bytes that was.
     pub fn discard(&mut self, pool: &mut Pool) -> usize {
         let bytes = self.queued();

@@ -25,7 +25,8 @@ pub struct Watch {
     pub parent: bool,
 }
 
-/// Listens from now on. The first signal asks politely, every later one urgently.
+/// Listens from now on. The first signal asks politely, every later one urgently. SIGHUP is left alone where
+/// it was ignored from the start.
 ///
 /// # Errors
 /// The system refuses a signal handler.
@@ -43,6 +44,9 @@ pub fn listen(watch: Watch) -> std::io::Result<mpsc::UnboundedReceiver<EndWish>>
         ("SIGUSR1", SignalKind::user_defined1()),
         ("SIGHUP", SignalKind::hangup()),
     ] {
+        if kind == SignalKind::hangup() && is_ignored(kind, &process_status()) {
+            continue; // nohup(1)
+        }
         let mut stream = signal(kind)?;
         let wishes = wishes.clone();
         tokio::spawn(async move {
@@ -60,6 +64,17 @@ pub fn listen(watch: Watch) -> std::io::Result<mpsc::UnboundedReceiver<EndWish>>
         tokio::spawn(watch_stdin(wishes));
     }
     Ok(heard)
+}
+
+fn process_status() -> String {
+    std::fs::read_to_string("/proc/self/status").unwrap_or_default()
+}
+
+/// Whether a process with this status (proc_pid_status(5)) was started with the signal ignored.
+fn is_ignored(kind: SignalKind, status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & 1 << (kind.as_raw_value() - 1) != 0
 }
 
 fn wish(name: &str, times: u32, orphaned: bool, parent: Pid) -> EndWish {
@@ -86,6 +101,14 @@ mod tests {
         let parent = Pid::from_raw(7);
         assert_eq!(wish("SIGINT", 1, false, parent), EndWish { by: "SIGINT".into(), hurry: false });
         assert!(wish("SIGINT", 2, false, parent).hurry);
+    }
+
+    #[test]
+    fn what_nohup_ignores_stays_ignored() {
+        let status = "Name:\tmvpnet\nSigBlk:\t0000000000000003\nSigIgn:\t0000000000001001\n";
+        assert!(is_ignored(SignalKind::hangup(), status));
+        assert!(!is_ignored(SignalKind::interrupt(), status));
+        assert!(!is_ignored(SignalKind::hangup(), ""));
     }
 
     #[test]

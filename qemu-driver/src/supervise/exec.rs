@@ -4,11 +4,15 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getppid};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::flag;
 
 /// Exit code when the program cannot be started, as shells use it.
 const CANNOT_EXECUTE: u8 = 126;
@@ -37,9 +41,22 @@ pub fn exec_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     if let Err(error) = SigSet::empty().thread_set_mask() {
         eprintln!("cannot unblock signals for the guest: {error}");
     }
+    if let Err(error) = make_default(&INHERITED) {
+        eprintln!("cannot reset signals for the guest: {error}");
+    }
     let error = Command::new(&program).args(args).exec();
     eprintln!("cannot start {}: {error}", program.display());
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_EXECUTE })
+}
+
+/// Signals that shells and nohup(1) ignore in what they start in the background, and the one that stops a guest.
+const INHERITED: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// A signal that is ignored stays so across execve(2), one that is caught becomes default: so they are caught
+/// by somebody who does nothing.
+fn make_default(signals: &[i32]) -> io::Result<()> {
+    let nobody = Arc::new(AtomicBool::new(false));
+    signals.iter().try_for_each(|signal| flag::register(*signal, Arc::clone(&nobody)).map(drop))
 }
 
 /// Allows all CPUs again: mpirun may have bound the rank to one, but the guest has threads of its own and

@@ -48,6 +48,23 @@ fn sigusr1_ends_up() {
 }
 
 #[test]
+fn sighup_ends_up() {
+    a_signal_ends_the_job(Launcher::Up, To::Launcher, Signal::SIGHUP);
+}
+
+#[test]
+fn under_nohup_a_job_goes_on_after_sighup() {
+    let Some(_turn) = begin(&[Need::Guests, Need::Launcher(Launcher::Up)]) else { return };
+    let mut job = two_guests(Launcher::Up, |job| job.under(["nohup"]));
+    job.signal(Signal::SIGHUP);
+    job.guests().iter().for_each(|guest| drop(guest.run("true")));
+    job.signal(Signal::SIGTERM);
+    let job = job.ended();
+    job.assert_said("mvpnet: stopping: SIGTERM");
+    job.assert_all_halted();
+}
+
+#[test]
 fn sigterm_ends_up() {
     a_signal_ends_the_job(Launcher::Up, To::Launcher, Signal::SIGTERM);
 }

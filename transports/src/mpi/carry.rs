@@ -2,7 +2,6 @@
 //! [`outgoing`](super::outgoing).
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
 use mvpnet_switch::{Rank, World};
 
@@ -125,13 +124,6 @@ impl Transport for MpiTransport {
         self.enqueue(to, |outbox, pool| outbox.send(pool, kind, root, payload))
     }
 
-    fn room(&self, to: Rank) -> usize {
-        match self.peers.slot(to) {
-            Some(slot) => self.peers[slot].outbox.room(),
-            None => self.limits.queue,
-        }
-    }
-
     fn progress(&mut self) -> Result<Pending, TransportError> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
@@ -221,10 +213,6 @@ impl Transport for MpiTransport {
             self.backstop.heard_ring();
             self.backstop.reset();
         }
-    }
-
-    fn spin_for(&self) -> Duration {
-        self.spin_for
     }
 
     fn stats(&self) -> TransportStats {

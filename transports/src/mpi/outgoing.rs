@@ -1,7 +1,5 @@
 //! What leaves: from an outbox into MPI, with the ring that goes along.
 
-use std::time::Duration;
-
 use mvpnet_switch::Rank;
 
 use super::bells::PeerBell;
@@ -56,7 +54,7 @@ impl MpiTransport {
         }
         let card = card_of(&self.cards, rank);
         let is_near = self.neighbours.binary_search(&rank).is_ok();
-        let polls = doze::spin_for(self.hosts.ranks_on(card.host), usize::from(card.cores)) > Duration::ZERO;
+        let polls = doze::polls(self.hosts.ranks_on(card.host), usize::from(card.cores));
         let bell = self.doorbell.peer(rank.index(), &card, is_near, polls);
         self.backstop.begin_with(if matches!(bell, PeerBell::Near { .. }) { EARLY_NEAR } else { EARLY_FAR });
         let limits = self.limits;
