@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::ops::Range;
 
-use mvpnet_qemu_driver::links::{GuestLink, PREFIX_LEN};
+use mvpnet_qemu_driver::links::{GuestLink, LinkKind, PREFIX_LEN};
 use mvpnet_switch::{DropReason, Instant, PortId, Tally};
 use mvpnet_transports::{Batch, Record, RecordKind, Transport};
 use nix::errno::Errno;
@@ -19,6 +19,10 @@ use super::patience::GUEST_PATIENCE;
 /// Octets that may wait for the guest, beyond which nothing is taken from peers: at 1 Gbit/s two
 /// milliseconds' worth.
 const QUEUE_OCTETS: usize = 256 * 1024;
+
+/// Frames that may wait for a guest that takes each by itself, whatever its length: so many short ones that a
+/// guest which keeps up with most senders empties the queue within [`GUEST_PATIENCE`].
+const QUEUE_DATAGRAMS: u64 = 256;
 
 /// Batches that may wait, however little is in each: it bounds the buffers held.
 const QUEUE_ITEMS: usize = 64;
@@ -72,6 +76,9 @@ pub(super) struct GuestPort {
     waiting: usize,
     /// Octets of the first share that are written.
     written: usize,
+    /// Frames of all shares in the queue, and how many there may be.
+    frames: u64,
+    most_frames: u64,
     connected: bool,
     spare_shares: Vec<Share>,
     spare_replies: Vec<Vec<u8>>,
@@ -79,11 +86,14 @@ pub(super) struct GuestPort {
 
 impl GuestPort {
     pub(super) fn new(end: GuestEnd) -> Result<Self, Errno> {
+        let most_frames = if end.kind == LinkKind::Dgram { QUEUE_DATAGRAMS } else { u64::MAX };
         Ok(Self {
             link: GuestLink::new(end.kind, end.socket, end.guest_path.as_deref())?,
             queue: VecDeque::with_capacity(QUEUE_ITEMS * 2),
             waiting: 0,
             written: 0,
+            frames: 0,
+            most_frames,
             connected: false,
             spare_shares: Vec::new(),
             spare_replies: Vec::new(),
@@ -102,11 +112,15 @@ impl GuestPort {
                 return Admission::Absent;
             }
         }
-        if self.waiting < QUEUE_OCTETS && self.queue.len() < QUEUE_ITEMS {
+        if !self.is_full() {
             return Admission::Room;
         }
         let oldest = self.queue.front().map_or(now, |first| first.since);
         if now.saturating_since(oldest) < GUEST_PATIENCE { Admission::Wait } else { Admission::Slow }
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting >= QUEUE_OCTETS || self.frames >= self.most_frames || self.queue.len() >= QUEUE_ITEMS
     }
 
     /// A share to fill for the next batch.
@@ -125,7 +139,7 @@ impl GuestPort {
 
     /// Queues the switch's answer to the guest, or drops it when there is no room.
     pub(super) fn push_reply<T: Transport>(&mut self, core: &mut Core<T>, now: Instant) {
-        let full = self.waiting >= QUEUE_OCTETS || self.queue.len() >= QUEUE_ITEMS;
+        let full = self.is_full();
         let dropped = full.then_some(DropReason::QueueFull);
         let frame_len = core.switch.reply().len();
         core.capture_reply(dropped);
@@ -146,6 +160,7 @@ impl GuestPort {
 
     fn push(&mut self, queued: Queued) {
         self.waiting += queued.share.octets;
+        self.frames += queued.share.frames;
         self.queue.push_back(queued);
     }
 
@@ -193,6 +208,7 @@ impl GuestPort {
             && self.written >= first.share.octets
         {
             self.written -= first.share.octets;
+            self.frames -= first.share.frames;
             core.switch.sent_all(PortId::Guest, first.share.tally());
             if let Some(done) = self.queue.pop_front() {
                 self.reuse(core, done);
@@ -217,6 +233,7 @@ impl GuestPort {
         }
         self.waiting = 0;
         self.written = 0;
+        self.frames = 0;
     }
 }
 

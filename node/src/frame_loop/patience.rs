@@ -15,7 +15,7 @@ pub const PATIENCE: Duration = Duration::from_millis(25);
 
 /// How old the oldest frame of a guest's full queue may be before more is dropped. Shorter than it takes a
 /// guest that drains 100 Mbit/s to empty the queue: such a guest must not slow its senders down.
-pub const GUEST_PATIENCE: Duration = Duration::from_millis(10);
+pub const GUEST_PATIENCE: Duration = Duration::from_millis(15);
 
 /// The first pause before a slow destination is waited for again.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -14,6 +14,12 @@ use mvpnet_switch::Instant;
 /// stay asleep between frames: with 30 µs a conversation that has fallen into that state does not leave it.
 const SPIN: Duration = Duration::from_micros(100);
 
+/// How long to poll for room at a destination, even where yielding loses the core: the room comes with that
+/// rank's next credit. Two ranks that fill each other's windows and sleep wait for each other's timers: MPI on two
+/// cores, 1514 octets both ways, 1.6 M frames/s instead of 2.6. Polling for ever takes the core from those who
+/// make the room: datagram links, 60 octets, 345 k frames/s instead of 440.
+const ROOM_SPIN: Duration = Duration::from_micros(250);
+
 /// A yield that takes this long has given the core to somebody who keeps it. The guest on the same core
 /// needs less to answer a frame.
 const LOST_CORE: Duration = Duration::from_micros(300);
@@ -24,7 +30,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// For how long it is given up at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Whether to poll.
+/// Whether to poll for room at a destination, when there was work last at `last_work`.
+pub(super) fn awaits_room(now: Instant, last_work: Instant) -> bool {
+    now.saturating_since(last_work) < ROOM_SPIN
+}
+
+/// Whether to poll for work.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spin {
     not_before: Instant,

@@ -7,26 +7,23 @@ use mvpnet_transports::{Arm, Transport};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-use super::RankLoop;
 use super::guest_port::Admission;
 use super::patience::GUEST_PATIENCE;
+use super::{RankLoop, spin};
 
-/// Longest sleep while what peers sent waits for the guest, so that [`GUEST_PATIENCE`] is kept.
-const GUEST_FULL_SLEEP: Duration = Duration::from_micros(500);
+/// Longest sleep while frames wait for room at the guest or at another rank, so that [`GUEST_PATIENCE`] and
+/// [`PATIENCE`](super::patience::PATIENCE), which is longer, are kept.
+const FULL_SLEEP: Duration = Duration::from_micros(500);
 
 /// Longest sleep while control messages wait for the transport, or a datagram guest for its peer.
 const OUTBOX_SLEEP: Duration = Duration::from_millis(5);
 
-const _: () = assert!(GUEST_FULL_SLEEP.as_nanos() < GUEST_PATIENCE.as_nanos());
+const _: () = assert!(FULL_SLEEP.as_nanos() < GUEST_PATIENCE.as_nanos());
 
 impl<T: Transport> RankLoop<T> {
     /// Waits for work: polls for a while after the last work was seen, then sleeps.
-    ///
-    /// While frames wait for room at a destination it always polls, which its patience bounds: asleep, two
-    /// ranks that fill each other's windows wait for each other's timers (1514 octets both ways on two cores:
-    /// 1.6 M frames/s instead of 2.4).
     pub(super) fn wait(&mut self, now: Instant) {
-        if self.stalled.is_some() {
+        if self.stalled.is_some() && spin::awaits_room(now, self.last_work) {
             std::thread::yield_now();
             return;
         }
@@ -49,7 +46,7 @@ impl<T: Transport> RankLoop<T> {
         let guest_full = self.guest.as_mut().is_some_and(|guest| guest.admission(now) == Admission::Wait);
         match self.core.transport.arm() {
             Arm::Ready if !guest_full => {}
-            Arm::Ready => self.sleep(GUEST_FULL_SLEEP),
+            Arm::Ready => self.sleep(FULL_SLEEP),
             Arm::Sleep { at_most } => self.sleep(flush_within.map_or(at_most, |within| at_most.min(within))),
         }
         self.core.transport.disarm();
@@ -57,6 +54,9 @@ impl<T: Transport> RankLoop<T> {
 
     /// Sleeps until the guest, a peer or the control plane has something, or for `at_most`.
     fn sleep(&mut self, mut at_most: Duration) {
+        if self.stalled.is_some() {
+            at_most = at_most.min(FULL_SLEEP);
+        }
         if !self.outbox.is_empty() {
             at_most = at_most.min(OUTBOX_SLEEP);
         }
@@ -65,7 +65,8 @@ impl<T: Transport> RankLoop<T> {
         let timeout = Some(TimeSpec::from_duration(at_most));
         // EINTR and whatever else ends the sleep early costs one more turn.
         let rung = if let Some(guest) = &self.guest {
-            let mut interest = PollFlags::POLLIN;
+            let mut interest = PollFlags::empty();
+            interest.set(PollFlags::POLLIN, self.stalled.is_none());
             interest.set(PollFlags::POLLOUT, guest.has_waiting());
             let mut fds = [mailbox, doorbell, PollFd::new(guest.link.fd(), interest)];
             let _ = ppoll(&mut fds, timeout, None);
