@@ -180,24 +180,26 @@ fn an_arp_request_is_answered_by_the_switch() {
 
 #[test]
 fn a_guest_that_does_not_read_stalls_nobody_else() {
-    let mut nodes = start(3, LinkKind::Stream);
-    let (me, slow, quick) = (nodes[0].rank.mac(), nodes[1].rank.mac(), nodes[2].rank.mac());
-    let began = WallInstant::now();
-    let mut sent_to_slow = 0_u64;
-    // Far more than all buffers on the way to the slow guest hold.
-    for _ in 0..20 {
-        for _ in 0..500 {
-            nodes[0].guest.send(&frame(slow, me, &[1; 1500]));
-            sent_to_slow += 1;
+    for kind in [LinkKind::Stream, LinkKind::Dgram] {
+        let mut nodes = start(3, kind);
+        let (me, slow, quick) = (nodes[0].rank.mac(), nodes[1].rank.mac(), nodes[2].rank.mac());
+        let began = WallInstant::now();
+        let mut sent_to_slow = 0_u64;
+        // Far more than all buffers on the way to the slow guest hold.
+        for _ in 0..20 {
+            for _ in 0..500 {
+                nodes[0].guest.send(&frame(slow, me, &[1; 1500]));
+                sent_to_slow += 1;
+            }
+            let urgent = frame(quick, me, b"urgent");
+            nodes[0].guest.send(&urgent);
+            assert_eq!(nodes[2].guest.expect(), urgent);
         }
-        let urgent = frame(quick, me, b"urgent");
-        nodes[0].guest.send(&urgent);
-        assert_eq!(nodes[2].guest.expect(), urgent);
+        assert!(began.elapsed() < DEADLINE);
+        let counters = stop(nodes);
+        let dropped = counter(&counters[0], "queue-full") + counter(&counters[1], "queue-full");
+        assert!(dropped > 0 && dropped < sent_to_slow, "{kind:?}: {dropped} of {sent_to_slow}");
     }
-    assert!(began.elapsed() < DEADLINE);
-    let counters = stop(nodes);
-    let dropped = counter(&counters[0], "queue-full") + counter(&counters[1], "queue-full");
-    assert!(dropped > 0 && dropped < sent_to_slow, "{dropped} of {sent_to_slow}");
 }
 
 /// A reader that keeps reading gets everything on an idle machine; on one that is too busy to let it, what is
