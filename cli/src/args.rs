@@ -12,7 +12,7 @@ mod flags;
 mod help;
 mod host;
 mod options;
-mod rank_list;
+mod per_rank;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -27,7 +27,7 @@ use flags::{Command, CommandLine};
 pub use help::long_version;
 pub use host::{HostDefaults, search_domains};
 pub use options::{GRACE, GRACE_EMULATED, Options, RankOptions, Shared};
-pub use rank_list::{PerRank, RankList, RankListError};
+pub use per_rank::PerRank;
 pub use usage::{USAGE_EXIT_CODE, Usage, report_usage, usage_text};
 pub use values::{Capture, JOB_NAME_MAX, MTU, NetKind, ValueError};
 

@@ -65,6 +65,12 @@ drop_reasons! {
     TooLong "too-long" "The frame is longer than the egress port carries."
     GuestGone "guest-gone" "The guest's link is closed."
     PeerGone "peer-gone" "The peer is gone."
+    LinkLoss "link-loss" "A fault: the simulated link lost the frame."
+    LinkBurst "link-burst" "A fault: the simulated link lost the frame in a burst."
+    LinkQueueFull "link-queue-full" "A fault: the queue of the simulated link had no room."
+    LinkTooLong "link-too-long" "A fault: the frame is longer than the simulated link carries."
+    Partition "partition" "A fault: a partition is between the sender and this rank."
+    Rule "rule" "A fault: a rule dropped the frame."
 }
 
 impl DropReason {

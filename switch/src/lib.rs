@@ -65,6 +65,7 @@
 //! | `frame` | a frame's head: addresses, tags, type |
 //! | `counters` | the books |
 //! | `rank`, `mac`, `ipv6` | worlds, ranks and their addresses |
+//! | `rank_list` | ranks as people write them |
 //! | `config`, `time` | settings; time as an argument |
 
 #![forbid(unsafe_code)]
@@ -80,6 +81,7 @@ mod ipv6;
 mod mac;
 mod port;
 mod rank;
+mod rank_list;
 mod switch;
 mod time;
 mod verdict;
@@ -94,6 +96,7 @@ pub use ipv6::{UlaPrefix, UlaPrefixError};
 pub use mac::{MacAddr, MacAddrError};
 pub use port::{Delivery, Ingress, PortId};
 pub use rank::{MacOwner, Rank, RankError, World, WorldError};
+pub use rank_list::{RankList, RankListError};
 pub use switch::Switch;
 pub use time::Instant;
 pub use verdict::{Control, ReplyKind, Verdict};

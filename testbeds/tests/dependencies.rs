@@ -10,8 +10,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("transports", &["switch"]),
     ("qemu-driver", &["switch"]),
     ("node", &["transports", "qemu-driver", "pcap", "switch"]),
-    ("cli", &["node", "qemu-driver", "transports", "pcap", "switch"]),
-    ("testbeds", &["cli", "node", "qemu-driver", "transports", "pcap", "switch"]),
+    ("sim", &["transports", "pcap", "switch"]),
+    ("cli", &["node", "sim", "qemu-driver", "transports", "pcap", "switch"]),
+    ("testbeds", &["cli", "node", "sim", "qemu-driver", "transports", "pcap", "switch"]),
 ];
 
 fn metadata() -> serde_json::Value {

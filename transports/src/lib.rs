@@ -46,6 +46,7 @@ mod doze;
 #[cfg(any(feature = "mpi", test))]
 mod header;
 pub mod launcher;
+pub mod link;
 pub mod mem;
 #[cfg(feature = "mpi")]
 pub mod mpi;

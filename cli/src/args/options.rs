@@ -12,7 +12,9 @@ use mvpnet_switch::MacPolicy;
 
 use super::flags::{Flags, Launch};
 use super::host::HostDefaults;
-use super::rank_list::{PerRank, RankList};
+use mvpnet_switch::RankList;
+
+use super::per_rank::{PerRank, split};
 use super::usage::Usage;
 use super::values::{self, Capture, NetKind, ValueError};
 use crate::logs::{Level, LogFilter, RankLog};
@@ -298,11 +300,8 @@ fn per_rank<T>(
 ) -> Result<PerRank<T>, Usage> {
     let mut values = PerRank::default();
     for value in given.drain(..) {
-        let (ranks, rest) = RankList::split(&value).map_err(|problem| Usage::RankList {
-            flag,
-            value: shown(&value),
-            problem,
-        })?;
+        let (ranks, rest) =
+            split(&value).map_err(|problem| Usage::RankList { flag, value: shown(&value), problem })?;
         let read = match looks_like_flag(flag, &ranks, rest) {
             true => Err(ValueError::LooksLikeFlag(shown(rest))),
             false => read(rest),

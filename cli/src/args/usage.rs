@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use thiserror::Error;
 
-use super::rank_list::RankListError;
 use super::values::ValueError;
 use crate::logs::LogError;
+use mvpnet_switch::RankListError;
 
 /// The exit code of wrong usage.
 pub const USAGE_EXIT_CODE: u8 = 2;
