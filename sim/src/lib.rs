@@ -63,6 +63,7 @@ mod plan;
 mod queue;
 mod ready;
 mod rules;
+pub mod scenario;
 mod sim;
 mod world;
 
@@ -82,3 +83,8 @@ pub use sim::{Sim, TIME_LIMIT};
 
 /// How a guest's program ends. Any error ends the simulation.
 pub type Result = std::result::Result<(), Box<dyn std::error::Error>>;
+
+/// The examples of the tutorial, so that they stay true.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/SIMULATION.md")]
+struct Tutorial;

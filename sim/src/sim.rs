@@ -246,7 +246,7 @@ impl Sim {
 
     pub(crate) fn plan(&mut self, at: Instant, change: Change) -> Result<(), ChangeError> {
         change.check(self.world.ranks)?;
-        self.world.queue.push(at.max(self.world.now), Event::Change(change));
+        self.world.queue.push(at.max(self.world.now), Event::Change(Box::new(change)));
         Ok(())
     }
 

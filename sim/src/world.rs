@@ -30,7 +30,7 @@ pub(crate) enum Event {
     /// The guest's time to wake.
     Wake(Rank, u32),
     /// A change that was planned.
-    Change(Change),
+    Change(Box<Change>),
     /// Something of the test's own that was planned; its index.
     Call(usize),
 }

@@ -14,7 +14,7 @@ mod job;
 mod options;
 mod processes;
 mod sections;
-mod table;
+pub mod table;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 

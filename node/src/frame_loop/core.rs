@@ -4,6 +4,7 @@
 use mvpnet_switch::{DropReason, Flood, PortId, Switch, Verdict};
 use mvpnet_transports::{RecordKind, SendError, Transport};
 
+use super::faults::FaultCounts;
 use crate::capture::{Direction, Port, Tap};
 use crate::clock::Clock;
 
@@ -12,6 +13,7 @@ pub(super) struct Core<T> {
     pub(super) transport: T,
     pub(super) clock: Clock,
     pub(super) tap: Option<Tap>,
+    pub(super) faults: FaultCounts,
 }
 
 impl<T: Transport> Core<T> {
@@ -19,7 +21,7 @@ impl<T: Transport> Core<T> {
     pub(super) fn counters(&self) -> Vec<(String, u64)> {
         let transport =
             self.transport.stats().iter().map(|(name, value)| (format!("transport.{name}"), value));
-        self.switch.counters().iter().chain(transport).collect()
+        self.switch.counters().iter().chain(transport).chain(self.faults.iter()).collect()
     }
 
     /// Writes a frame to the capture, if there is one.

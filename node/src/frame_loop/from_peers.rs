@@ -23,6 +23,7 @@ impl<T: Transport> RankLoop<T> {
             }
             let Some(batch) = self.core.transport.receive()? else { break };
             work = Work::Done;
+            let admission = if self.faults.is_some() { Admission::ByLinks } else { admission };
             self.take_batch(now, batch, admission);
         }
         Ok(work)
@@ -56,10 +57,10 @@ impl<T: Transport> RankLoop<T> {
         share: &mut Share,
     ) {
         let frame = &batch.bytes()[record.frame.clone()];
-        let ingress = match record.kind {
-            RecordKind::Unicast => unicast(batch.from()),
+        let (origin, delivery) = match record.kind {
+            RecordKind::Unicast => (batch.from(), Delivery::Unicast),
             RecordKind::Flood => match record.root.map(|root| self.core.transport.world().rank(root)) {
-                Some(Ok(origin)) => Ingress::Peer { origin, delivery: Delivery::Flood },
+                Some(Ok(origin)) => (origin, Delivery::Flood),
                 _ => {
                     return self.core.switch.refuse(
                         unicast(batch.from()),
@@ -73,6 +74,7 @@ impl<T: Transport> RankLoop<T> {
                 return self.mailbox.tell(message);
             }
         };
+        let ingress = Ingress::Peer { origin, delivery };
         let verdict = self.core.switch.decide(now, ingress, frame, frame.len());
         self.core.capture(Port::Transport, Direction::Inbound, frame, verdict_drop(&verdict));
         let for_guest = match verdict {
@@ -91,6 +93,7 @@ impl<T: Transport> RankLoop<T> {
             return;
         }
         match admission {
+            Admission::ByLinks => self.travel(now, origin, frame),
             Admission::Room => {
                 share.add(&record);
                 self.core.capture(Port::Guest, Direction::Outbound, frame, None);
@@ -103,7 +106,7 @@ impl<T: Transport> RankLoop<T> {
     }
 
     /// Why there is no guest: before its time, or after it.
-    fn absence(&self) -> DropReason {
+    pub(super) fn absence(&self) -> DropReason {
         if self.had_guest { DropReason::GuestGone } else { DropReason::NotUp }
     }
 }

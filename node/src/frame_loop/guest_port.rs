@@ -27,6 +27,9 @@ const QUEUE_DATAGRAMS: u64 = 256;
 /// Batches that may wait, however little is in each: it bounds the buffers held.
 const QUEUE_ITEMS: usize = 64;
 
+/// Longest buffer in which frames that came over links one by one go on together.
+const OWNED_LEN: usize = 32 * 1024;
+
 /// Slices offered to the link at once.
 const SLICES: usize = 64;
 
@@ -41,6 +44,8 @@ pub(super) enum Admission {
     Slow,
     /// There is no guest, or it is not connected yet.
     Absent,
+    /// Links that are not ideal are in front of it.
+    ByLinks,
 }
 
 /// The guest's share of a batch: runs of records, ready to be written as they stand.
@@ -53,12 +58,14 @@ pub(super) struct Share {
     octets: usize,
     /// Frames that the link could not carry; they are in the books already.
     unsendable: Tally,
+    /// Whether the books know nothing of its frames: second copies, made by a link.
+    is_extra: bool,
 }
 
 #[derive(Debug)]
 enum Payload {
     Batch(Batch),
-    Reply(Vec<u8>),
+    Owned(Vec<u8>),
 }
 
 #[derive(Debug)]
@@ -81,7 +88,7 @@ pub(super) struct GuestPort {
     most_frames: u64,
     connected: bool,
     spare_shares: Vec<Share>,
-    spare_replies: Vec<Vec<u8>>,
+    spare_buffers: Vec<Vec<u8>>,
 }
 
 impl GuestPort {
@@ -96,7 +103,7 @@ impl GuestPort {
             most_frames,
             connected: false,
             spare_shares: Vec::new(),
-            spare_replies: Vec::new(),
+            spare_buffers: Vec::new(),
         })
     }
 
@@ -147,15 +154,38 @@ impl GuestPort {
             core.switch.egress_drop(PortId::Guest, DropReason::QueueFull, frame_len);
             return;
         }
-        let mut bytes = self.spare_replies.pop().unwrap_or_default();
+        self.push_owned(now, core.switch.reply(), false);
+    }
+
+    /// Queues a frame that has come over a link. Its admission is the caller's matter, and with a second copy
+    /// (`is_extra`) so is counting it.
+    pub(super) fn push_frame(&mut self, now: Instant, frame: &[u8], is_extra: bool) {
+        match self.queue.back_mut() {
+            Some(Queued { payload: Payload::Owned(bytes), share, .. })
+                if !is_extra && !share.is_extra && bytes.len() + frame.len() <= OWNED_LEN =>
+            {
+                let added = append(bytes, frame);
+                share.runs.clear();
+                share.runs.push(0..bytes.len());
+                share.octets = bytes.len();
+                share.frames += 1;
+                self.waiting += added;
+                self.frames += 1;
+            }
+            _ => self.push_owned(now, frame, is_extra),
+        }
+    }
+
+    fn push_owned(&mut self, now: Instant, frame: &[u8], is_extra: bool) {
+        let mut bytes = self.spare_buffers.pop().unwrap_or_default();
         bytes.clear();
-        bytes.extend_from_slice(&u32::try_from(frame_len).expect("a reply is a short frame").to_be_bytes());
-        bytes.extend_from_slice(core.switch.reply());
+        append(&mut bytes, frame);
         let mut share = self.empty_share();
         share.runs.push(0..bytes.len());
         share.octets = bytes.len();
         share.frames = 1;
-        self.push(Queued { payload: Payload::Reply(bytes), share, since: now });
+        share.is_extra = is_extra;
+        self.push(Queued { payload: Payload::Owned(bytes), share, since: now });
     }
 
     fn push(&mut self, queued: Queued) {
@@ -193,9 +223,13 @@ impl GuestPort {
             && let Some(first) = self.queue.front_mut()
         {
             let lost = Tally { frames: wrote.unsendable_frames, bytes: (wrote.octets - PREFIX_LEN) as u64 };
-            first.share.unsendable.frames += lost.frames;
-            first.share.unsendable.bytes += lost.bytes;
-            core.switch.egress_drop_all(PortId::Guest, DropReason::TooLong, lost);
+            if first.share.is_extra {
+                core.faults.duplicates_lost += lost.frames;
+            } else {
+                first.share.unsendable.frames += lost.frames;
+                first.share.unsendable.bytes += lost.bytes;
+                core.switch.egress_drop_all(PortId::Guest, DropReason::TooLong, lost);
+            }
         }
         self.advance(core, wrote.octets);
         Ok(wrote.octets)
@@ -209,7 +243,9 @@ impl GuestPort {
         {
             self.written -= first.share.octets;
             self.frames -= first.share.frames;
-            core.switch.sent_all(PortId::Guest, first.share.tally());
+            if !first.share.is_extra {
+                core.switch.sent_all(PortId::Guest, first.share.tally());
+            }
             if let Some(done) = self.queue.pop_front() {
                 self.reuse(core, done);
             }
@@ -219,7 +255,7 @@ impl GuestPort {
     fn reuse<T: Transport>(&mut self, core: &mut Core<T>, mut done: Queued) {
         match done.payload {
             Payload::Batch(batch) => core.transport.recycle(batch),
-            Payload::Reply(bytes) => self.spare_replies.push(bytes),
+            Payload::Owned(bytes) => self.spare_buffers.push(bytes),
         }
         done.share.clear();
         self.spare_shares.push(done.share);
@@ -228,7 +264,11 @@ impl GuestPort {
     /// Drops and counts everything that waits.
     pub(super) fn discard<T: Transport>(&mut self, core: &mut Core<T>) {
         while let Some(queued) = self.queue.pop_front() {
-            core.switch.egress_drop_all(PortId::Guest, DropReason::GuestGone, queued.share.tally());
+            if queued.share.is_extra {
+                core.faults.duplicates_lost += queued.share.frames;
+            } else {
+                core.switch.egress_drop_all(PortId::Guest, DropReason::GuestGone, queued.share.tally());
+            }
             self.reuse(core, queued);
         }
         self.waiting = 0;
@@ -237,11 +277,19 @@ impl GuestPort {
     }
 }
 
+/// Puts a frame with its prefix behind what is there; returns how many octets that were.
+fn append(bytes: &mut Vec<u8>, frame: &[u8]) -> usize {
+    let length = u32::try_from(frame.len()).expect("a frame's length has 24 bits");
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(frame);
+    PREFIX_LEN + frame.len()
+}
+
 impl Queued {
     fn bytes(&self) -> &[u8] {
         match &self.payload {
             Payload::Batch(batch) => batch.bytes(),
-            Payload::Reply(bytes) => bytes,
+            Payload::Owned(bytes) => bytes,
         }
     }
 }
@@ -278,5 +326,6 @@ impl Share {
         self.frames = 0;
         self.octets = 0;
         self.unsendable = Tally::default();
+        self.is_extra = false;
     }
 }

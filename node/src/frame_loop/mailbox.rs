@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_switch::Rank;
+use mvpnet_transports::link::Change;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
@@ -36,7 +37,17 @@ pub enum Command {
         /// What it says; the loop does not look at it.
         payload: Vec<u8>,
     },
-    /// Send a copy of the counters: the switch's by name, the transport's with `transport.` in front.
+    /// Let this happen to the links that end here. What happens to guests is not the loop's business.
+    Change {
+        /// What happens.
+        change: Change,
+        /// Where the links' chances begin; only the first counts.
+        seed: u64,
+        /// Told when it has happened.
+        applied: oneshot::Sender<()>,
+    },
+    /// Send a copy of the counters: the switch's by name, the transport's with `transport.` in front, what
+    /// faults did with `faults.`.
     Counters(oneshot::Sender<Vec<(String, u64)>>),
     /// Drain and return.
     Stop,

@@ -10,7 +10,9 @@
 //! (`patience.rs`) at most, then its frames are dropped at the tail and counted, so that
 //! a slow guest does not stall the traffic of others.
 
+mod by_links;
 mod core;
+mod faults;
 mod from_guest;
 mod from_peers;
 mod guest_port;
@@ -28,6 +30,7 @@ use mvpnet_transports::{RecordKind, SendError, Transport, TransportError};
 use crate::capture::Tap;
 use crate::clock::Clock;
 use core::Core;
+use faults::{FaultCounts, Faults};
 use from_guest::Run;
 use guest_port::GuestPort;
 pub use mailbox::{Command, Event, GuestEnd, LoopHandle, Mailbox, mailbox};
@@ -58,6 +61,10 @@ pub struct RankLoop<T> {
     stalled: Option<Run>,
     /// Only destinations that have refused something have an entry.
     patience: BTreeMap<Rank, Patience>,
+    /// The links that end here, unless all of them are ideal.
+    faults: Option<Box<Faults>>,
+    /// The same while they are: their chances go on when they no longer are.
+    resting: Option<Box<Faults>>,
     outbox: VecDeque<(Rank, Vec<u8>)>,
     /// Whether a guest was attached before.
     had_guest: bool,
@@ -85,12 +92,14 @@ impl<T: Transport> RankLoop<T> {
     /// A loop that runs when [`run`](Self::run) is called. It starts without a guest.
     pub fn new(switch: Switch, transport: T, clock: Clock, mailbox: Mailbox, tap: Option<Tap>) -> Self {
         Self {
-            core: Core { switch, transport, clock, tap },
+            core: Core { switch, transport, clock, tap, faults: FaultCounts::default() },
             mailbox,
             guest: None,
             open: None,
             stalled: None,
             patience: BTreeMap::new(),
+            faults: None,
+            resting: None,
             outbox: VecDeque::new(),
             had_guest: false,
             spin: Spin::default(),
@@ -107,6 +116,7 @@ impl<T: Transport> RankLoop<T> {
             self.mailbox.tell(Event::TransportFailed(error.to_string()));
         }
         self.detach_guest();
+        self.lose_what_travels();
         if failure.is_none() {
             self.drain();
         }
@@ -136,6 +146,9 @@ impl<T: Transport> RankLoop<T> {
     fn turn(&mut self, now: Instant) -> Result<Work, TransportError> {
         let mut work = self.obey();
         work = work.or(self.take_from_peers(now)?);
+        if self.faults.is_some() {
+            work = work.or(self.release(now));
+        }
         work = work.or(self.feed_guest());
         work = work.or(self.take_from_guest(now));
         // What is still pending shortens the sleep: the transport sees to that when it is armed.
@@ -176,6 +189,11 @@ impl<T: Transport> RankLoop<T> {
                     } else {
                         self.outbox.push_back((to, payload));
                     }
+                }
+                Command::Change { change, seed, applied } => {
+                    self.change_links(&change, seed);
+                    // Who asked may have given up.
+                    let _ = applied.send(());
                 }
                 Command::Counters(reply) => drop(reply.send(self.core.counters())),
                 Command::Stop => self.stopping = true,

@@ -47,9 +47,18 @@ impl<T: Transport> RankLoop<T> {
         match self.core.transport.arm() {
             Arm::Ready if !guest_full => {}
             Arm::Ready => self.sleep(FULL_SLEEP),
-            Arm::Sleep { at_most } => self.sleep(flush_within.map_or(at_most, |within| at_most.min(within))),
+            Arm::Sleep { at_most } => {
+                let at_most = flush_within.map_or(at_most, |within| at_most.min(within));
+                self.sleep(self.next_arrival(guest_full).map_or(at_most, |within| at_most.min(within)));
+            }
         }
         self.core.transport.disarm();
+    }
+
+    /// How long until the next frame comes over a link to a guest that has room for it.
+    fn next_arrival(&self, guest_full: bool) -> Option<Duration> {
+        let due = self.faults.as_ref()?.next_due()?;
+        Some(if guest_full { FULL_SLEEP } else { due.saturating_since(self.core.clock.now()) })
     }
 
     /// Sleeps until the guest, a peer or the control plane has something, or for `at_most`.
