@@ -32,7 +32,7 @@ pub use usage::{USAGE_EXIT_CODE, Usage, report_usage, usage_text};
 pub use values::{Capture, JOB_NAME_MAX, MTU, NetKind, ValueError};
 
 /// What the program was called to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Invocation {
     /// Be one rank of an MPI job.
     Launch(Options),
@@ -43,6 +43,10 @@ pub enum Invocation {
         /// What they do.
         options: Options,
     },
+    /// Simulate a scenario.
+    Sim(crate::sim::Options),
+    /// Change a job that runs.
+    Fault(crate::fault::Options),
 }
 
 /// Why there is nothing to do.
@@ -68,10 +72,13 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
     Ok(match line.command {
         None => Invocation::Launch(Options::read(line.launch)?),
         Some(Command::Up(up)) => {
+            let up = *up;
             let ranks = options::one("--ranks", &up.ranks, values::ranks)?;
             let options = Options::read(up.launch)?;
             Invocation::Up { ranks: ranks.ok_or(Usage::NoRanks)?, options }
         }
+        Some(Command::Sim(flags)) => Invocation::Sim(crate::sim::Options::read(flags)?),
+        Some(Command::Fault(flags)) => Invocation::Fault(crate::fault::Options::read(flags)?),
     })
 }
 

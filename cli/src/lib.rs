@@ -4,6 +4,8 @@
 //! lives in the node crate, not here.
 
 pub mod args;
+pub mod fault;
 pub mod logs;
 pub mod progress;
 pub mod run;
+pub mod sim;

@@ -121,7 +121,7 @@ fn list(ranks: &[usize]) -> String {
 }
 
 /// `MM:SS`, or `H:MM:SS`.
-fn clock(elapsed: Duration) -> String {
+pub(crate) fn clock(elapsed: Duration) -> String {
     let (minutes, seconds) = (elapsed.as_secs() / 60, elapsed.as_secs() % 60);
     match minutes / 60 {
         0 => format!("{minutes:02}:{seconds:02}"),

@@ -41,15 +41,15 @@ pub struct Traffic {
     pub corrupted: u64,
     /// What was dropped, by reason.
     pub drops: BTreeMap<DropReason, u64>,
-    /// What each guest got in each time slot, when asked for; see [`Sim::keep_history`](crate::Sim::keep_history).
+    /// What came over each link in each time slot, when asked for; see [`Sim::keep_history`](crate::Sim::keep_history).
     pub history: Option<History>,
 }
 
 /// What happened when.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// Bytes that a rank's guest got in a slot of [`SLOT`].
-    pub received: BTreeMap<(u32, u64), u64>,
+    /// Bytes that came over a link, from one rank's guest to another's, in a slot of [`SLOT`].
+    pub links: BTreeMap<([u32; 2], u64), u64>,
     /// Drops in a slot, by reason.
     pub drops: BTreeMap<(DropReason, u64), u64>,
 }
@@ -63,10 +63,11 @@ impl Traffic {
         self.sent.add(len);
     }
 
-    pub(crate) fn received(&mut self, now: Instant, rank: Rank, len: usize) {
+    pub(crate) fn received(&mut self, now: Instant, from: Rank, to: Rank, len: usize) {
         self.received.add(len);
-        if let Some(history) = &mut self.history {
-            *history.received.entry((rank.index(), slot(now))).or_default() += len as u64;
+        // What a guest gets from its own switch comes over no link.
+        if let Some(history) = self.history.as_mut().filter(|_| from != to) {
+            *history.links.entry(([from.index(), to.index()], slot(now))).or_default() += len as u64;
         }
     }
 

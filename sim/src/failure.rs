@@ -40,6 +40,9 @@ pub enum FailureKind {
     /// The books do not balance.
     #[error("the books do not balance: {0}")]
     Books(#[from] crate::WorldImbalance),
+    /// Something does not hold that must; see [`invariants`](crate::invariants).
+    #[error(transparent)]
+    Invariant(#[from] crate::invariants::Violation),
     /// A change that this world cannot have.
     #[error(transparent)]
     Change(#[from] ChangeError),

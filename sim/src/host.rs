@@ -93,6 +93,7 @@ impl Boot {
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     clients: Vec<Client>,
+    open: usize,
     pub(crate) failed: Option<(Rank, Box<dyn std::error::Error>)>,
 }
 
@@ -106,7 +107,19 @@ struct Client {
 impl Progress {
     pub(crate) fn expect_client(&mut self, rank: u32) -> usize {
         self.clients.push(Client { rank, started: false, ended: false });
+        self.open += 1;
         self.clients.len() - 1
+    }
+
+    /// Whether there are clients that have not ended.
+    pub(crate) fn has_clients(&self) -> bool {
+        self.open > 0
+    }
+
+    fn client_ended(&mut self, token: usize) {
+        if !std::mem::replace(&mut self.clients[token].ended, true) {
+            self.open -= 1;
+        }
     }
 
     /// The ranks whose clients have not ended.
@@ -233,11 +246,11 @@ impl Host {
         self.push(Spawned { program: Box::pin(program), client: None });
     }
 
-    /// Whether a client has ended or failed.
+    /// A program has ended.
     fn ended(&self, task: &Task, result: crate::Result) {
         let mut progress = self.0.progress.borrow_mut();
         if let Some(token) = task.client() {
-            progress.clients[token].ended = true;
+            progress.client_ended(token);
         }
         if let Err(error) = result {
             progress.failed.get_or_insert((self.0.rank, error));

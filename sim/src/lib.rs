@@ -45,7 +45,10 @@
 //! | `guests` | guests that send frames by a script or from a capture |
 //! | `host` | the guest with a TCP/IP stack and asynchronous programs |
 //! | `books` | what is counted, and what must hold for the whole world |
+//! | `invariants` | what else must hold: frames, broadcasts, streams, delivery |
+//! | `property` | random scenarios that must hold, and shrink when they do not |
 //! | `capture` | the capture |
+//! | [`cluster`] | one test for simulated and for real guests |
 //!
 //! What a link does to a frame is in `mvpnet-transports`, since a running job does the same to its frames.
 
@@ -53,13 +56,17 @@
 
 mod books;
 mod capture;
+pub mod cluster;
 mod failure;
 mod frames;
 mod guest;
 mod guests;
 mod host;
+pub mod invariants;
 mod node;
 mod plan;
+#[cfg(feature = "proptest")]
+pub mod property;
 mod queue;
 mod ready;
 mod rules;

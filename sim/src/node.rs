@@ -48,6 +48,7 @@ pub(crate) struct Node {
 
 /// A frame that waits for a guest that stands still.
 pub(crate) struct Waiting {
+    pub(crate) from: Rank,
     pub(crate) frame: Rc<[u8]>,
     /// Whether it is a second copy, which the switch's books know nothing of.
     pub(crate) is_duplicate: bool,

@@ -3,7 +3,7 @@
 //! A [`Scenario`] is plain data. It says how many ranks there are, how their links are, who sends what to whom, and
 //! what changes when. It is read from TOML and written as TOML, and runs on a [`Sim`](crate::Sim).
 //!
-//! ```ignore
+//! ```
 //! use mvpnet_sim::scenario::Scenario;
 //!
 //! let scenario: Scenario = r#"
@@ -30,9 +30,36 @@
 //! | --- | --- |
 //! | `model` | what a scenario consists of |
 //! | `check` | what a scenario must not say |
+//! | `read`, `table`, `write` | from and to TOML |
+//! | `error`, `suggest` | what is wrong with a file, and what to write instead |
+//! | `run` | a scenario on a simulation |
+//! | `station`, `job`, `programs` | its guests, what they have to send, and how hosts send it |
+//! | `stamp`, `content` | what frames, datagrams and connections carry |
+//! | `tally`, `report`, `lines`, `page` | what came of it: as it comes, at the end, as a table, as an HTML page |
 
 mod check;
+mod content;
+mod error;
+mod job;
+mod lines;
 mod model;
+mod page;
+mod programs;
+mod read;
+mod report;
+mod run;
+mod stamp;
+mod station;
+mod suggest;
+mod table;
+mod tally;
+mod write;
 
 pub use check::{Invalid, Place};
+pub use error::ScenarioError;
 pub use model::{Kind, Ranks, Scenario, Targets, Traffic};
+pub use report::{Report, Row, Times};
+pub use run::{Run, RunError};
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! The simulation as tests see it: what it is made of, what is to happen, and running it.
 
+mod running;
+
 use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
@@ -9,9 +11,9 @@ use std::time::Duration;
 use mvpnet_switch::{Config, Instant, MacPolicy, Rank, Switch, World as Ranks};
 use mvpnet_transports::link::{Change, ChangeError, LinkModel};
 
-use crate::books::{self, Traffic};
+use crate::books::Traffic;
 use crate::capture::Recorder;
-use crate::failure::{Failure, FailureKind, Replay};
+use crate::failure::Replay;
 use crate::frames::Frames;
 use crate::guest::Guest;
 use crate::host::{Boot, Host, HostGuest, Progress};
@@ -49,7 +51,7 @@ type Call = Box<dyn FnOnce(&mut Sim)>;
 /// # Ok::<(), mvpnet_sim::Failure>(())
 /// ```
 pub struct Sim {
-    world: World,
+    pub(crate) world: World,
     configs: Configs,
     progress: Rc<RefCell<Progress>>,
     hosts: Vec<Option<Host>>,
@@ -255,81 +257,6 @@ impl Sim {
         self.world.queue.push(at.max(self.world.now), Event::Call(self.calls.len() - 1));
     }
 
-    // ---- running
-
-    /// Runs until all clients have ended, then checks the books.
-    pub fn run(&mut self) -> Result<(), Failure> {
-        let limit = self.time_limit;
-        self.run_while(Instant::ZERO + limit, |sim| !sim.progress.borrow().waiting().is_empty())?;
-        let ranks = self.progress.borrow().waiting();
-        if !ranks.is_empty() {
-            return Err(self.failure(FailureKind::Timeout { ranks, limit }));
-        }
-        self.check()
-    }
-
-    /// Runs for so long, whatever clients do, then checks the books.
-    pub fn run_for(&mut self, duration: Duration) -> Result<(), Failure> {
-        let until = self.world.now + duration;
-        self.run_while(until, |_| true)?;
-        self.world.now = until;
-        self.check()
-    }
-
-    /// Runs until nothing is left to happen, or for so long at most.
-    pub fn run_until_quiet(&mut self, at_most: Duration) -> Result<(), Failure> {
-        let until = self.world.now + at_most;
-        self.run_while(until, |_| true)?;
-        self.check()
-    }
-
-    /// Runs as long as `go_on` says, and there is something to happen that is not later than `until`.
-    pub fn run_while(&mut self, until: Instant, mut go_on: impl FnMut(&Sim) -> bool) -> Result<(), Failure> {
-        self.start();
-        while go_on(self) && self.world.step(until) {
-            while let Some(index) = self.world.take_calls() {
-                if let Some(call) = self.calls[index].take() {
-                    call(self);
-                }
-            }
-            let failed = self.progress.borrow_mut().failed.take();
-            if let Some((rank, error)) = failed {
-                return Err(self.failure(FailureKind::Task { rank, error }));
-            }
-        }
-        Ok(())
-    }
-
-    fn start(&mut self) {
-        if std::mem::replace(&mut self.started, true) {
-            return;
-        }
-        // What is planned for the beginning comes before the guests.
-        while self.world.step(Instant::ZERO) {}
-        for rank in self.world.ranks.ranks() {
-            self.world.start(rank);
-        }
-        self.world.wake_ready();
-    }
-
-    /// Checks that the books of the whole world balance.
-    pub fn check(&self) -> Result<(), Failure> {
-        let switches = self.world.nodes.iter().map(|node| &node.switch);
-        books::check(switches, &self.world.traffic).map_err(|error| self.failure(FailureKind::Books(error)))
-    }
-
-    /// Ends the capture, so that its file is complete.
-    pub fn finish(mut self) -> Result<Traffic, Failure> {
-        if let Some(capture) = self.world.capture.take() {
-            capture.finish().map_err(|error| self.failure(FailureKind::Capture(error)))?;
-        }
-        Ok(std::mem::take(&mut self.world.traffic))
-    }
-
-    pub(crate) fn failure(&self, kind: FailureKind) -> Failure {
-        Failure { seed: self.world.seed, at: self.world.now, kind, replay: Replay }
-    }
-
     // ---- looking at it
 
     /// The simulated time.
@@ -360,6 +287,15 @@ impl Sim {
     /// The rank whose guest has asked to shut the job down, by an ARP request for 10.255.255.254.
     pub fn shutdown_asked_by(&self) -> Option<Rank> {
         self.world.shutdown_asked_by
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        self.started
+    }
+
+    /// The host of a rank that has one.
+    pub(crate) fn existing_host(&self, rank: u32) -> Option<&Host> {
+        self.hosts[rank as usize].as_ref()
     }
 
     /// How many events are planned: frames on their way, wake-ups, changes.

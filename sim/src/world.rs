@@ -3,23 +3,23 @@
 //! Everything happens in one thread, in the order (time, sequence number). Between two events nothing changes, so
 //! that whoever looks at the world between them sees a consistent state.
 
+mod frames;
+mod guests;
+
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mvpnet_pcap::Direction;
-use mvpnet_switch::{
-    Config, Control, Delivery, DropReason, Flood, Ingress, Instant, PortId, Rank, Switch, Verdict,
-    World as Ranks,
-};
-use mvpnet_transports::link::{Arrival, Change, Settings};
+use mvpnet_switch::{Config, Instant, Rank, Switch, World as Ranks};
+use mvpnet_transports::link::{Change, Settings};
 
 use crate::books::Traffic;
-use crate::capture::{Recorder, Side};
-use crate::guest::Port;
-use crate::node::{GuestState, Node, Waiting};
+use crate::capture::Recorder;
+use crate::invariants::Audit;
+use crate::node::{GuestState, Node};
 use crate::queue::Queue;
 use crate::ready::Ready;
-use crate::rules::{Hop, Rule, RuleVerdict};
+use crate::rules::Rule;
 
 /// What can happen.
 pub(crate) enum Event {
@@ -37,6 +37,8 @@ pub(crate) enum Event {
 
 /// A frame on its way to a guest.
 pub(crate) struct Frame {
+    /// The rank whose guest sent it; the receiver itself if its switch made it.
+    pub(crate) from: Rank,
     pub(crate) to: Rank,
     pub(crate) bytes: Rc<[u8]>,
     pub(crate) is_duplicate: bool,
@@ -52,11 +54,12 @@ pub(crate) struct World {
     pub(crate) rules: Vec<Box<dyn Rule>>,
     pub(crate) capture: Option<Recorder>,
     pub(crate) traffic: Traffic,
+    pub(crate) audit: Option<Box<Audit>>,
     pub(crate) ready: Arc<Ready>,
     /// Asked for by the ARP request for the shutdown address.
     pub(crate) shutdown_asked_by: Option<Rank>,
     outbox: Vec<Rc<[u8]>>,
-    planned_calls: Vec<usize>,
+    planned_calls: VecDeque<usize>,
 }
 
 impl World {
@@ -71,10 +74,11 @@ impl World {
             rules: Vec::new(),
             capture: None,
             traffic: Traffic::default(),
+            audit: None,
             ready: Arc::new(Ready::default()),
             shutdown_asked_by: None,
             outbox: Vec::new(),
-            planned_calls: Vec::new(),
+            planned_calls: VecDeque::new(),
         }
     }
 
@@ -84,6 +88,25 @@ impl World {
 
     pub(crate) fn node_mut(&mut self, rank: Rank) -> &mut Node {
         &mut self.nodes[rank.index() as usize]
+    }
+
+    /// Lets guests start, between what is planned for links at the beginning and what is planned for guests.
+    pub(crate) fn begin(&mut self) {
+        let mut later = Vec::new();
+        while self.queue.next_at().is_some_and(|at| at <= self.now) {
+            match self.queue.pop() {
+                Some((_, Event::Change(change))) if change.is_about_guests() => later.push(change),
+                Some((_, Event::Change(change))) => self.apply(&change),
+                Some((_, Event::Call(index))) => self.planned_calls.push_back(index),
+                // Nothing else can be planned before there are guests.
+                _ => {}
+            }
+        }
+        for rank in self.ranks.ranks() {
+            self.start(rank);
+        }
+        later.iter().for_each(|change| self.apply(change));
+        self.wake_ready();
     }
 
     /// Lets the next event happen. Returns whether there was one, not later than `until`.
@@ -100,7 +123,7 @@ impl World {
             Event::Access(frame) => self.access(frame),
             Event::Wake(rank, life) => self.wake(rank, life),
             Event::Change(change) => self.apply(&change),
-            Event::Call(index) => self.planned_calls.push(index),
+            Event::Call(index) => self.planned_calls.push_back(index),
         }
         self.wake_ready();
         true
@@ -108,7 +131,7 @@ impl World {
 
     /// The test's own calls that have become due since the last time.
     pub(crate) fn take_calls(&mut self) -> Option<usize> {
-        self.planned_calls.pop()
+        self.planned_calls.pop_front()
     }
 
     /// Lets guests go on whose tasks were woken by others.
@@ -122,277 +145,6 @@ impl World {
             }
         }
     }
-
-    // ---- guests
-
-    /// Starts a rank's guest, in place of one that may run.
-    pub(crate) fn start(&mut self, rank: Rank) {
-        self.stop(rank);
-        let node = self.node_mut(rank);
-        let Some(make) = &mut node.make else { return };
-        node.guest = Some(make());
-        node.state = GuestState::Up;
-        self.run_guest(rank, |guest, port| guest.start(port));
-    }
-
-    fn stop(&mut self, rank: Rank) {
-        let node = self.node_mut(rank);
-        node.guest = None;
-        node.life += 1;
-        node.wake_at = None;
-        node.wake_planned = None;
-        if node.state != GuestState::Absent {
-            node.state = GuestState::Down;
-        }
-        while let Some(waiting) = self.node_mut(rank).backlog.pop_front() {
-            self.lose_at_guest(rank, &waiting.frame, waiting.is_duplicate, DropReason::GuestGone);
-        }
-        self.node_mut(rank).backlog_bytes = 0;
-    }
-
-    fn resume(&mut self, rank: Rank) {
-        let node = self.node_mut(rank);
-        if node.state != GuestState::Paused {
-            return;
-        }
-        node.state = GuestState::Up;
-        node.backlog_bytes = 0;
-        for waiting in std::mem::take(&mut self.node_mut(rank).backlog) {
-            self.hand_over(rank, &waiting.frame, waiting.is_duplicate);
-        }
-        self.run_guest(rank, |guest, port| guest.wake(port));
-    }
-
-    /// Lets a guest run, and sends what it has to send.
-    pub(crate) fn run_guest(&mut self, rank: Rank, run: impl FnOnce(&mut dyn crate::Guest, &mut Port<'_>)) {
-        let mut outbox = std::mem::take(&mut self.outbox);
-        let (now, world) = (self.now, self.ranks);
-        let node = &mut self.nodes[rank.index() as usize];
-        let Some(mut guest) = node.guest.take() else {
-            self.outbox = outbox;
-            return;
-        };
-        let mut port = Port {
-            now,
-            rank,
-            world,
-            chance: &mut node.chance,
-            wake_at: &mut node.wake_at,
-            outbox: &mut outbox,
-        };
-        run(guest.as_mut(), &mut port);
-        node.guest = Some(guest);
-        self.plan_wake(rank);
-        for frame in outbox.drain(..) {
-            self.guest_sends(rank, frame);
-        }
-        self.outbox = outbox;
-    }
-
-    fn plan_wake(&mut self, rank: Rank) {
-        let now = self.now;
-        let node = self.node_mut(rank);
-        let Some(at) = node.wake_at else { return };
-        let at = at.max(now);
-        if node.wake_planned.is_none_or(|planned| at < planned) {
-            node.wake_planned = Some(at);
-            let life = node.life;
-            self.queue.push(at, Event::Wake(rank, life));
-        }
-    }
-
-    fn wake(&mut self, rank: Rank, life: u32) {
-        let now = self.now;
-        let node = self.node_mut(rank);
-        if node.life != life {
-            return;
-        }
-        if node.wake_planned.is_some_and(|planned| planned <= now) {
-            node.wake_planned = None;
-        }
-        match node.wake_at {
-            Some(at) if at <= now => {}
-            // It has changed its mind since: plan anew.
-            _ => return self.plan_wake(rank),
-        }
-        // One that stands still is woken when it goes on.
-        if node.state == GuestState::Up {
-            node.wake_at = None;
-            self.run_guest(rank, |guest, port| guest.wake(port));
-        }
-    }
-
-    // ---- frames
-
-    fn record(
-        &mut self,
-        rank: Rank,
-        side: Side,
-        direction: Direction,
-        frame: &[u8],
-        dropped: Option<DropReason>,
-    ) {
-        if let Some(capture) = &mut self.capture {
-            capture.record(self.now, rank, side, direction, frame, dropped);
-        }
-    }
-
-    /// A guest sends a frame.
-    fn guest_sends(&mut self, rank: Rank, frame: Rc<[u8]>) {
-        let now = self.now;
-        self.traffic.sent(frame.len());
-        let node = self.node_mut(rank);
-        let verdict = node.switch.decide(now, Ingress::Guest, &frame, frame.len());
-        let reason = if let Verdict::Drop(reason) = verdict { Some(reason) } else { None };
-        self.record(rank, Side::Guest, Direction::Inbound, &frame, reason);
-        match verdict {
-            Verdict::Forward(PortId::Peer(to)) => self.pass_on(rank, to, rank, Delivery::Unicast, &frame),
-            Verdict::Forward(PortId::Guest) => unreachable!("a guest's frame does not go back to it"),
-            Verdict::Flood(flood) => self.spread(rank, flood, &frame),
-            Verdict::Reply(_) => {
-                let bytes = Rc::from(self.node(rank).switch.reply());
-                self.queue.push(now, Event::Deliver(Frame { to: rank, bytes, is_duplicate: false }));
-            }
-            Verdict::Control(Control::Shutdown) => {
-                self.shutdown_asked_by.get_or_insert(rank);
-            }
-            Verdict::Control(_) => {}
-            Verdict::Drop(reason) => self.traffic.dropped(now, reason),
-        }
-    }
-
-    /// From one switch to another: no time passes, and nothing is lost. The links come after it.
-    fn pass_on(&mut self, from: Rank, to: Rank, origin: Rank, delivery: Delivery, frame: &Rc<[u8]>) {
-        self.node_mut(from).switch.sent(PortId::Peer(to), frame.len());
-        self.record(from, Side::Peers, Direction::Outbound, frame, None);
-        let now = self.now;
-        let ingress = Ingress::Peer { origin, delivery };
-        let verdict = self.node_mut(to).switch.decide(now, ingress, frame, frame.len());
-        let reason = if let Verdict::Drop(reason) = verdict { Some(reason) } else { None };
-        self.record(to, Side::Peers, Direction::Inbound, frame, reason);
-        match verdict {
-            Verdict::Forward(_) => self.travel(origin, to, frame),
-            Verdict::Flood(flood) => {
-                if flood.to_guest {
-                    self.travel(origin, to, frame);
-                }
-                self.spread(to, flood, frame);
-            }
-            Verdict::Drop(reason) => self.traffic.dropped(now, reason),
-            Verdict::Reply(_) | Verdict::Control(_) => unreachable!("only guests are answered"),
-        }
-    }
-
-    fn spread(&mut self, me: Rank, flood: Flood, frame: &Rc<[u8]>) {
-        for child in flood.children() {
-            self.pass_on(me, child, flood.root, Delivery::Flood, frame);
-        }
-    }
-
-    /// The way from one guest to another: rules first, then the link between them.
-    fn travel(&mut self, from: Rank, to: Rank, frame: &Rc<[u8]>) {
-        let now = self.now;
-        let mut verdict = RuleVerdict::Pass;
-        let hop = Hop { now, from, to, frame };
-        for rule in &mut self.rules {
-            verdict = rule.on_frame(&hop);
-            if verdict != RuleVerdict::Pass {
-                break;
-            }
-        }
-        if verdict == RuleVerdict::Drop {
-            return self.lose_at_guest(to, frame, false, DropReason::Rule);
-        }
-        let node = &mut self.nodes[to.index() as usize];
-        let (mut first, mut second) = if self.settings.is_ideal() && node.network.is_untouched() {
-            (Arrival { at: now, corrupt_bit: None }, None)
-        } else {
-            match node.network.pass(&self.settings, now, from, frame.len()) {
-                Ok(passage) => (passage.first, passage.duplicate),
-                Err(reason) => return self.lose_at_guest(to, frame, false, reason),
-            }
-        };
-        match verdict {
-            RuleVerdict::Delay(by) => first.at = first.at + by,
-            RuleVerdict::Duplicate => second = second.or(Some(first)),
-            RuleVerdict::Corrupt(bit) => {
-                first.corrupt_bit = Some(bit.min(frame.len().saturating_mul(8).saturating_sub(1)));
-            }
-            RuleVerdict::Pass | RuleVerdict::Drop => {}
-        }
-        self.arrive(to, frame, first, false);
-        if let Some(second) = second {
-            self.traffic.duplicated += 1;
-            self.arrive(to, frame, second, true);
-        }
-    }
-
-    fn arrive(&mut self, to: Rank, frame: &Rc<[u8]>, arrival: Arrival, is_duplicate: bool) {
-        let bytes = match arrival.corrupt_bit {
-            Some(bit) => {
-                self.traffic.corrupted += 1;
-                flip(frame, bit)
-            }
-            None => frame.clone(),
-        };
-        let frame = Frame { to, bytes, is_duplicate };
-        let last_hop = !self.settings.has_no_access_links();
-        self.queue.push(arrival.at, if last_hop { Event::Access(frame) } else { Event::Deliver(frame) });
-    }
-
-    /// The last hop, which all that is sent to a guest shares.
-    fn access(&mut self, frame: Frame) {
-        let node = &mut self.nodes[frame.to.index() as usize];
-        match node.network.access(&self.settings, self.now, frame.bytes.len()) {
-            Ok(passage) => self.queue.push(passage.first.at, Event::Deliver(frame)),
-            Err(reason) => self.lose_at_guest(frame.to, &frame.bytes, frame.is_duplicate, reason),
-        }
-    }
-
-    /// A frame has come to a guest's port.
-    fn deliver(&mut self, frame: Frame) {
-        let Frame { to, bytes, is_duplicate, .. } = frame;
-        let node = self.node_mut(to);
-        match node.state {
-            GuestState::Up => self.hand_over(to, &bytes, is_duplicate),
-            GuestState::Paused => {
-                if let Err(Waiting { frame, is_duplicate }) =
-                    node.queue(Waiting { frame: bytes, is_duplicate })
-                {
-                    self.lose_at_guest(to, &frame, is_duplicate, DropReason::QueueFull);
-                }
-            }
-            GuestState::Absent | GuestState::Down => {
-                self.lose_at_guest(to, &bytes, is_duplicate, DropReason::GuestGone);
-            }
-        }
-    }
-
-    fn hand_over(&mut self, to: Rank, frame: &Rc<[u8]>, is_duplicate: bool) {
-        let now = self.now;
-        if is_duplicate {
-            self.traffic.duplicates_received += 1;
-        } else {
-            self.node_mut(to).switch.sent(PortId::Guest, frame.len());
-        }
-        self.traffic.received(now, to, frame.len());
-        self.record(to, Side::Guest, Direction::Outbound, frame, None);
-        self.run_guest(to, |guest, port| guest.receive(port, frame));
-    }
-
-    /// A copy that was for a guest ends before it.
-    fn lose_at_guest(&mut self, to: Rank, frame: &Rc<[u8]>, is_duplicate: bool, reason: DropReason) {
-        let now = self.now;
-        if is_duplicate {
-            self.traffic.duplicates_lost += 1;
-        } else {
-            self.node_mut(to).switch.egress_drop(PortId::Guest, reason, frame.len());
-        }
-        self.traffic.dropped(now, reason);
-        self.record(to, Side::Guest, Direction::Outbound, frame, Some(reason));
-    }
-
-    // ---- changes
 
     /// Lets a change happen now. It must have been checked against the world.
     pub(crate) fn apply(&mut self, change: &Change) {
@@ -410,13 +162,4 @@ impl World {
             links => self.settings.apply(links),
         }
     }
-}
-
-/// The frame with one bit of it flipped.
-fn flip(frame: &Rc<[u8]>, bit: usize) -> Rc<[u8]> {
-    let mut bytes = frame.to_vec();
-    if let Some(byte) = bytes.get_mut(bit / 8) {
-        *byte ^= 0x80 >> (bit % 8);
-    }
-    Rc::from(bytes)
 }

@@ -4,11 +4,13 @@
 //!   stream and dgram netdevs and sends, counts and answers frames as a script tells it, good ones and bad ones.
 //! * `relay` (feature `mpi`): what stands behind `mvpnet-bare-relay`, which moves bytes between two such
 //!   generators over MPI and looks at nothing: the mark that the switch is measured against.
+//! * [`cluster`]: real guests behind the trait that simulated clusters have, so that one test runs on both.
 //! * [`mod@bench`]: what stands behind `mvpnet-bench` (`ci/bench`): runs all of it in one run and prints ratios.
 //!
 //! None of this is part of the product; nothing here is needed to run guests.
 
 pub mod bench;
+pub mod cluster;
 pub mod loadgen;
 #[cfg(feature = "mpi")]
 pub mod relay;

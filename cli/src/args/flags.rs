@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::help;
+use crate::{fault, sim};
 
 /// Headings of `--help`.
 const GUESTS: &str = "Guests";
@@ -56,7 +57,27 @@ pub enum Command {
         after_long_help = help::after_long(),
         disable_help_flag = true,
     )]
-    Up(Up),
+    Up(Box<Up>),
+
+    /// Simulate a job by a scenario file, faults included
+    #[command(
+        long_about = sim::LONG_ABOUT,
+        override_usage = sim::USAGE,
+        after_help = sim::AFTER_SHORT,
+        after_long_help = sim::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Sim(sim::Flags),
+
+    /// Break the network of a running job on purpose, and mend it
+    #[command(
+        long_about = fault::LONG_ABOUT,
+        override_usage = fault::USAGE,
+        after_help = fault::AFTER_SHORT,
+        after_long_help = fault::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Fault(fault::Flags),
 }
 
 /// `mvpnet up`.

@@ -52,9 +52,15 @@ pub enum Usage {
         /// The size of the world.
         world: u32,
     },
+    /// A change to a running job that is none.
+    #[error("{0}\ntry `mvpnet fault --help`")]
+    Fault(String),
     /// `up` without a number.
     #[error("mvpnet up needs the number of guests: -N 4")]
     NoRanks,
+    /// Something about a scenario to be simulated.
+    #[error("{0}")]
+    Scenario(String),
     /// Nothing to boot from.
     #[error("no disk image: name one with -i IMAGE, or a kernel with --kernel FILE")]
     NoImage,

@@ -77,14 +77,16 @@ impl Boot {
         tell: impl Fn(Phase) + Clone + Send + 'static,
     ) -> Result<Guest, BootError> {
         tell(Phase::Preparing);
-        let keeper = self.keeper.as_ref().expect("a guest is started once");
-        for image in &plan.images {
-            keeper.guard(image.leftovers()).await?;
-            let hold = copy(image.clone(), Arc::clone(&self.cancel_copy), tell.clone()).await?;
-            self.holds.extend(hold);
-        }
-        let port = reserve(plan.machine.rank, step(fullest_host_ranks))?;
-        let ssh_port = self.port.insert(port).port();
+        // In a later life of the guest its disks and its port are there already.
+        let ssh_port = match &self.port {
+            Some(port) => port.port(),
+            None => {
+                self.copy_images(plan, tell).await?;
+                let port = reserve(plan.machine.rank, step(fullest_host_ranks))?;
+                self.port.insert(port).port()
+            }
+        };
+        let keeper = self.keeper.as_ref().expect("a keeper starts one guest");
         let mut fds = GuestFds::new();
         let Link { net, ours } = make_link(plan, keeper, &mut fds).await?;
         let qmp = fds
@@ -112,6 +114,25 @@ impl Boot {
         Ok(guest)
     }
 
+    /// Another life of the guest is to be started, under this keeper.
+    pub(super) fn again(&mut self, keeper: Keeper) {
+        self.keeper = Some(keeper);
+    }
+
+    async fn copy_images(
+        &mut self,
+        plan: &GuestPlan,
+        tell: impl Fn(Phase) + Clone + Send + 'static,
+    ) -> Result<(), BootError> {
+        let keeper = self.keeper.as_ref().expect("a keeper starts one guest");
+        for image in &plan.images {
+            keeper.guard(image.leftovers()).await?;
+            let hold = copy(image.clone(), Arc::clone(&self.cancel_copy), tell.clone()).await?;
+            self.holds.extend(hold);
+        }
+        Ok(())
+    }
+
     async fn launch(
         &mut self,
         plan: &GuestPlan,
@@ -120,7 +141,7 @@ impl Boot {
     ) -> Result<Guest, SuperviseError> {
         let argv = argv(spec);
         tracing::debug!("starting {argv:?}");
-        let keeper = self.keeper.take().expect("a guest is started once");
+        let keeper = self.keeper.take().expect("a keeper starts one guest");
         keeper.launch(Launch { argv, env: plan.children.env(self.ssh_port()), fds }).await
     }
 

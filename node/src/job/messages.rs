@@ -103,6 +103,39 @@ pub enum Order {
     },
 }
 
+/// Changes to links and guests that every rank is to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeOrder {
+    /// By which they are known.
+    pub id: u64,
+    /// Where the chances of links begin.
+    pub seed: u64,
+    /// In words, in their order.
+    pub changes: Vec<String>,
+}
+
+/// A rank has made them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeDone {
+    /// Which.
+    pub id: u64,
+    /// What went wrong.
+    pub trouble: Option<String>,
+    /// What its guest has come to, if something was done to it.
+    pub condition: Option<GuestCondition>,
+}
+
+/// What was done to a guest on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GuestCondition {
+    /// Nothing that lasts.
+    Runs,
+    /// It stands still.
+    Paused,
+    /// It was killed and not started again.
+    Crashed,
+}
+
 /// One message between control planes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
@@ -110,6 +143,10 @@ pub enum Message {
     Report(Report),
     /// From rank 0.
     Order(Order),
+    /// From rank 0: changes to the running job.
+    Change(ChangeOrder),
+    /// To rank 0: they are made.
+    Changed(ChangeDone),
 }
 
 impl Message {

@@ -2,6 +2,7 @@
 
 mod application;
 mod boot;
+mod changes;
 mod children;
 mod coordinator;
 mod guest;

@@ -1,16 +1,21 @@
-//! One rank's control plane: it reports to rank 0, does what rank 0 orders, and drives its own guest. Rank 0
-//! runs the [coordinator](super::coordinator) besides.
+//! One rank's control plane: it reports to rank 0, does what rank 0 orders, and drives its own guest. What rank 0
+//! does besides is in `chief.rs`, changes to the running job in `faults.rs`.
+
+mod chief;
+mod faults;
 
 use mvpnet_qemu_driver::supervise::{Keeper, SuperviseError};
 use mvpnet_switch::{Rank, World};
 use tokio::sync::{mpsc, oneshot};
 
-use super::application::{Application, ApplicationPlan};
-use super::coordinator::{Action, Coordinator};
+use self::chief::{ChiefState, Happening};
+use self::faults::Outcomes;
+use super::application::ApplicationPlan;
 use super::guest::{GuestNote, GuestOrder, GuestTask};
 use super::messages::{CounterList, Failure, Message, Order, Phase, Problem, Report};
 use super::plan::GuestPlan;
 use super::signals::EndWish;
+use crate::control::Control;
 use crate::frame_loop::{Command, Event, LoopHandle};
 
 /// Something that the user is told, by the process of rank 0.
@@ -87,13 +92,6 @@ pub struct RankEnd {
     pub broken: bool,
 }
 
-struct ChiefState {
-    coordinator: Coordinator,
-    plan: Option<ApplicationPlan>,
-    application: Option<Application>,
-    notices: mpsc::UnboundedSender<Notice>,
-}
-
 struct RankLife {
     me: Rank,
     world: World,
@@ -107,28 +105,42 @@ struct RankLife {
     broken: bool,
     /// The port on this host that leads to the guest, once it is up.
     ssh_port: u16,
+    outcomes: Outcomes,
 }
 
 /// Lives one rank's part of the job; returns when it is over and the frame loop was told to stop.
 pub async fn live(setup: RankSetup) -> RankEnd {
     let RankSetup { me, world, host, problem, guest, handle, mut events, mut wishes, chief } = setup;
-    let chief = chief.map(|Chief { application, notices }| ChiefState {
-        coordinator: Coordinator::new(world.size(), application.is_some()),
-        plan: application,
-        application: None,
-        notices,
-    });
+    let job = guest.as_ref().and_then(|plan| plan.children.job.clone());
+    let chief = chief.map(|chief| ChiefState::new(chief, world, job));
     let (plan, problem) = with_keeper(guest, problem).await;
-    let mut life =
-        RankLife { me, world, handle, plan, guest: None, chief, end: None, broken: false, ssh_port: 0 };
+    let mut life = RankLife {
+        me,
+        world,
+        handle,
+        plan,
+        guest: None,
+        chief,
+        end: None,
+        broken: false,
+        ssh_port: 0,
+        outcomes: Outcomes::default(),
+    };
     life.report(Report::Hello { host, problem }).await;
     while life.end.is_none() {
         tokio::select! {
             Some(event) = events.recv() => life.on_event(event).await,
             Some(wish) = wishes.recv() => life.wish(wish).await,
             note = GuestTask::next(&mut life.guest) => life.on_note(note).await,
-            code = ChiefState::application_end(&mut life.chief) => life.on_application_end(code).await,
+            happening = ChiefState::next(&mut life.chief) => match happening {
+                Happening::ApplicationEnded(code) => life.on_application_end(code).await,
+                Happening::Asked(asked) => life.on_asked(asked).await,
+            },
+            outcome = life.outcomes.next() => life.on_outcome(outcome),
         }
+    }
+    if let Some(control) = life.chief.as_mut().and_then(|chief| chief.control.take()) {
+        control.close().await;
     }
     if let Some((_, keeper)) = life.plan.take() {
         keeper.finish(Vec::new()).await;
@@ -178,7 +190,14 @@ impl RankLife {
             Event::Message { from, payload } => match Message::decode(&payload) {
                 Ok(Message::Report(report)) => self.on_report(from, report).await,
                 Ok(Message::Order(order)) if from.index() == 0 => self.obey(order).await,
-                Ok(Message::Order(_)) => tracing::warn!("rank {from} gives orders, but only rank 0 may"),
+                Ok(Message::Change(order)) if from.index() == 0 => self.change(order).await,
+                Ok(Message::Changed(done)) => match &mut self.chief {
+                    Some(chief) => chief.changes.done(from.index(), done),
+                    None => tracing::warn!("rank {from} reports to rank {}, which is not rank 0", self.me),
+                },
+                Ok(Message::Order(_) | Message::Change(_)) => {
+                    tracing::warn!("rank {from} gives orders, but only rank 0 may")
+                }
                 Err(error) => tracing::warn!("rank {from} sent what is no message: {error}"),
             },
             Event::ShutdownAddress => {
@@ -228,6 +247,9 @@ impl RankLife {
     async fn obey(&mut self, order: Order) {
         match order {
             Order::Start { fullest_host_ranks } => {
+                if let Some(chief) = &mut self.chief {
+                    chief.control = Some(Control::open());
+                }
                 if let Some((plan, keeper)) = self.plan.take() {
                     self.guest =
                         Some(GuestTask::start(plan, keeper, self.handle.clone(), fullest_host_ranks));
@@ -277,71 +299,5 @@ impl RankLife {
         self.handle.send(Command::Counters(reply));
         let counters = counters.await.unwrap_or_default();
         self.report(Report::Done { counters }).await;
-    }
-
-    async fn on_application_end(&mut self, code: i32) {
-        let Some(chief) = &mut self.chief else { return };
-        chief.application = None;
-        let actions = chief.coordinator.application_over(code);
-        self.act(actions).await;
-    }
-
-    async fn act(&mut self, actions: Vec<Action>) {
-        for action in actions {
-            match action {
-                Action::Order(order) => self.give(order).await,
-                Action::StartApplication => self.start_application().await,
-                Action::StopApplication { hurry } => {
-                    if let Some(application) =
-                        self.chief.as_mut().and_then(|chief| chief.application.as_mut())
-                    {
-                        application.stop(hurry);
-                    }
-                }
-                Action::Show { rank, phase } => self.notice(Notice::Progress { rank, phase }),
-                Action::Explain { ranks, problem } => self.notice(Notice::Problem { ranks, problem }),
-                Action::Lament { rank, failure } => self.notice(Notice::Failure { rank, failure }),
-                Action::AnnounceReady => self.notice(Notice::AllReady),
-                Action::AnnounceShutdown { reason } => self.notice(Notice::Stopping { reason }),
-                Action::Summarize(counters) => self.notice(Notice::Counters(counters)),
-            }
-        }
-    }
-
-    /// Gives an order to all ranks, this one last: it may be the last thing that it does.
-    async fn give(&mut self, order: Order) {
-        for rank in self.world.ranks().filter(|rank| *rank != self.me) {
-            self.tell(rank, Message::Order(order.clone()));
-        }
-        Box::pin(self.obey(order)).await;
-    }
-
-    async fn start_application(&mut self) {
-        let Some(chief) = &mut self.chief else { return };
-        let Some(plan) = chief.plan.take() else { return };
-        match Application::start(plan, self.ssh_port).await {
-            Ok(application) => chief.application = Some(application),
-            Err(error) => {
-                let actions = chief.coordinator.application_failed(&error.to_string());
-                Box::pin(self.act(actions)).await;
-            }
-        }
-    }
-
-    fn notice(&self, notice: Notice) {
-        if let Some(chief) = &self.chief {
-            // Nobody listens any more when the process ends.
-            let _ = chief.notices.send(notice);
-        }
-    }
-}
-
-impl ChiefState {
-    /// The application's exit code, when it ends; never, while there is none.
-    async fn application_end(chief: &mut Option<Self>) -> i32 {
-        match chief.as_mut().and_then(|chief| chief.application.as_mut()) {
-            Some(application) => application.ended().await,
-            None => std::future::pending().await,
-        }
     }
 }

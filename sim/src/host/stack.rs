@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mvpnet_switch::{Instant, Rank, UlaPrefix};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::socket::{dhcpv4, tcp};
+use smoltcp::socket::{dhcpv4, tcp, udp};
 use smoltcp::time::Instant as StackInstant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv6Cidr};
 
@@ -24,6 +24,8 @@ pub(super) struct Stack {
     dhcp: SocketHandle,
     /// Sockets of connections that nobody holds any more; they go when they have closed.
     closing: Vec<SocketHandle>,
+    /// UDP sockets that nobody holds any more; they go when what they were given is sent.
+    draining: Vec<SocketHandle>,
     up: bool,
 }
 
@@ -50,6 +52,7 @@ impl Stack {
             neighbors: Neighbors::default(),
             dhcp,
             closing: Vec::new(),
+            draining: Vec::new(),
             up: false,
         }
     }
@@ -106,8 +109,20 @@ impl Stack {
         self.closing.push(handle);
     }
 
+    /// Lets a UDP socket send what it still has.
+    pub(super) fn drain(&mut self, handle: SocketHandle) {
+        self.draining.push(handle);
+    }
+
     fn reap(&mut self) {
         let sockets = &mut self.sockets;
+        self.draining.retain(|handle| {
+            let is_sent = sockets.get::<udp::Socket<'_>>(*handle).send_queue() == 0;
+            if is_sent {
+                sockets.remove(*handle);
+            }
+            !is_sent
+        });
         self.closing.retain(|handle| {
             let closed = sockets.get::<tcp::Socket<'_>>(*handle).state() == tcp::State::Closed;
             if closed {

@@ -13,7 +13,7 @@ use crate::ready::Ready;
 
 /// How often one activation of a host may go round: programs that wake each other forever without any time
 /// passing are a defect of theirs, which must not look like a simulation that hangs.
-const MOST_ROUNDS: u32 = 1_000_000;
+const MOST_ROUNDS: u32 = 100_000;
 
 /// A program that is to run.
 pub(super) struct Spawned {
@@ -52,8 +52,8 @@ struct Woken {
 }
 
 impl Woken {
-    fn pop(&self) -> Option<u64> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    fn take(&self) -> VecDeque<u64> {
+        std::mem::take(&mut self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -94,7 +94,12 @@ impl HostGuest {
         let now = port.now();
         self.host.0.inner.borrow_mut().now = now;
         self.woken.running.store(true, Ordering::Relaxed);
-        for _ in 0..MOST_ROUNDS {
+        for round in 0.. {
+            if round == MOST_ROUNDS {
+                let error = "its programs wake each other forever, and no time passes";
+                self.host.0.progress.borrow_mut().failed.get_or_insert((self.host.0.rank, error.into()));
+                break;
+            }
             let has_come_up = {
                 let mut inner = self.host.0.inner.borrow_mut();
                 inner.timers.fire(now);
@@ -133,10 +138,11 @@ impl HostGuest {
 
     /// Polls the tasks that were woken. Returns whether there were any.
     fn run_woken(&mut self) -> bool {
-        let mut any = false;
-        while let Some(number) = self.woken.pop() {
+        let woken = self.woken.take();
+        let any = !woken.is_empty();
+        for number in woken {
+            // It may have ended since it was woken.
             let Some(mut task) = self.tasks.remove(&number) else { continue };
-            any = true;
             let waker = task.waker.clone();
             match task.program.as_mut().poll(&mut Context::from_waker(&waker)) {
                 Poll::Pending => drop(self.tasks.insert(number, task)),

@@ -89,7 +89,9 @@ impl Drop for UdpSocket {
         if let Ok(mut inner) = self.host.0.inner.try_borrow_mut()
             && inner.life == self.life
         {
-            inner.stack.sockets.remove(self.handle);
+            inner.stack.drain(self.handle);
+            drop(inner);
+            self.host.nudge();
         }
     }
 }

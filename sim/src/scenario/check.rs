@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use mvpnet_switch::{RankList, World};
-use mvpnet_transports::link::{ChangeError, format_duration};
+use mvpnet_transports::link::format_duration as show;
 
+use super::suggest::{self, Advice, inside};
 use super::{Kind, Ranks, Scenario, Targets, Traffic};
 
 /// The largest MTU of the guests' network, as qemu and IPv4 have it.
@@ -29,6 +30,8 @@ pub enum Place {
 pub struct Invalid {
     /// Where.
     pub place: Place,
+    /// What of it, in particular.
+    pub(super) word: Option<String>,
     /// What is wrong.
     pub message: String,
     /// What to do instead.
@@ -36,7 +39,7 @@ pub struct Invalid {
 }
 
 fn invalid<T>(place: Place, message: String, suggestion: String) -> Result<T, Invalid> {
-    Err(Invalid { place, message, suggestion })
+    Err(Invalid { place, word: None, message, suggestion })
 }
 
 impl Scenario {
@@ -150,8 +153,8 @@ impl Scenario {
         match change.check(world) {
             Ok(()) => Ok(()),
             Err(error) => {
-                let suggestion = suggest_change(&error, world);
-                invalid(Place::Change(index, "change"), error.to_string(), suggestion)
+                let Advice { word, message, suggestion } = suggest::for_change(&error, Some(world));
+                Err(Invalid { place: Place::Change(index, "change"), word, message, suggestion })
             }
         }
     }
@@ -162,31 +165,7 @@ fn check_ranks(world: World, place: Place, list: &RankList) -> Result<(), Invali
         None => Ok(()),
         Some(rank) => {
             let message = format!("there is no rank {rank}");
-            invalid(place, message, inside(world))
+            Err(Invalid { place, word: Some(rank.to_string()), message, suggestion: inside(world) })
         }
     }
-}
-
-fn inside(world: World) -> String {
-    match world.size() {
-        1 => "the only rank is 0: write more in `ranks`".to_owned(),
-        size => format!("write 0 to {}, or more in `ranks`", size - 1),
-    }
-}
-
-/// What to write instead of words that are no change, or not one that this world can have.
-pub(super) fn suggest_change(error: &ChangeError, world: World) -> String {
-    match error {
-        ChangeError::Outside { .. } => inside(world),
-        ChangeError::OneGroup => "name the other side too: `partition 0,1 | 2,3`".to_owned(),
-        ChangeError::TwoGroups(rank) => format!("leave rank {rank} out of one of them"),
-        ChangeError::NoPairs => "write it like `link 0<->1 campus loss=1%`".to_owned(),
-        ChangeError::NoRanks(verb) => format!("write it like `{verb} 0,2-5`"),
-        ChangeError::TooMuch(_) => "write `heal`".to_owned(),
-        _ => "write it like `partition 0 | 1`, `heal`, `link all loss=1%`, `crash 2`".to_owned(),
-    }
-}
-
-fn show(duration: Duration) -> String {
-    format_duration(duration)
 }

@@ -120,8 +120,10 @@ pub enum Kind {
 impl Kind {
     /// The names of all kinds.
     pub const NAMES: &'static [&'static str] = &["ping", "tcp", "udp", "frames", "broadcast", "boot"];
+    /// How long a ping waits for its answer unless it is said.
+    pub const PING_TIMEOUT: Duration = Duration::from_secs(1);
     /// A datagram says who sent it when and which it is.
-    pub const LEAST_UDP_LEN: u32 = 24;
+    pub const LEAST_UDP_LEN: u32 = 28;
     /// A frame does too, after its Ethernet header.
     pub const LEAST_FRAME_LEN: u32 = 14 + Kind::LEAST_UDP_LEN;
 

@@ -150,3 +150,27 @@ fn a_rank_that_is_not_there_is_refused_with_its_name() {
     let error = sim.change(&"partition 0 | 5".parse().unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "rank 5 is outside the world, whose 2 ranks are 0 to 1");
 }
+
+#[test]
+fn a_crash_and_a_pause_may_come_at_the_very_beginning() {
+    let mut sim = Sim::new(1, 3);
+    sim.guest(0, || Scripted::new().send_to(1, 5, 60).every(MS));
+    sim.guest(1, Scripted::new);
+    sim.guest(2, Scripted::new);
+    sim.at(Duration::ZERO).crash(1).pause(2);
+    sim.run_for(MS).unwrap();
+    assert_eq!((sim.state(1), sim.state(2)), (GuestState::Down, GuestState::Paused));
+    assert_eq!(dropped(&sim, DropReason::GuestGone), 2);
+}
+
+#[test]
+fn an_access_link_duplicates_and_corrupts_as_others_do() {
+    let mut sim = Sim::new(1, 2);
+    sim.audit();
+    stream(&mut sim, 3);
+    sim.at(Duration::ZERO).access(1, "duplicate=100% corrupt=100%".parse().unwrap());
+    sim.run_for(20 * MS).unwrap();
+    let traffic = sim.traffic();
+    assert_eq!((traffic.duplicated, traffic.duplicates_received, traffic.corrupted), (3, 3, 6));
+    assert_eq!(sim.guest_mut::<Scripted>(1).unwrap().count(), 6);
+}

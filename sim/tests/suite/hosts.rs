@@ -189,3 +189,18 @@ fn programs_of_different_hosts_may_wake_each_other() {
     });
     sim.run().unwrap();
 }
+
+#[test]
+fn programs_that_never_let_time_pass_are_stopped() {
+    let mut sim = Sim::new(1, 1);
+    sim.client(0, async |_| {
+        std::future::poll_fn(|context| {
+            context.waker().wake_by_ref();
+            std::task::Poll::<()>::Pending
+        })
+        .await;
+        Ok(())
+    });
+    let failure = sim.run().unwrap_err();
+    assert!(failure.to_string().contains("rank 0: its programs wake each other forever"), "{failure}");
+}

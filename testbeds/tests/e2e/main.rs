@@ -23,10 +23,12 @@
 mod bad_input;
 mod booting;
 mod captures;
+mod clusters;
 mod command_lines;
 mod crowd;
 mod endings;
 mod exit_codes;
+mod faults;
 mod harness;
 mod hostile;
 mod kills;

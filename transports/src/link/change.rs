@@ -133,6 +133,14 @@ impl Change {
         (0..size).find(twice).map_or(Ok(()), |rank| Err(ChangeError::TwoGroups(rank)))
     }
 
+    /// Whether it changes guests, not the links between them.
+    pub fn is_about_guests(&self) -> bool {
+        match self {
+            Change::Crash(_) | Change::Restart(_) | Change::Pause(_) | Change::Resume(_) => true,
+            Change::Link(..) | Change::Access(..) | Change::Partition(_) | Change::Heal => false,
+        }
+    }
+
     fn lists(&self) -> Vec<&RankList> {
         match self {
             Change::Link(pairs, _) => pairs.lists(),

@@ -7,126 +7,17 @@
     reason = "a test that fails says so by panicking, and its deadlines are real"
 )]
 
-use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::thread::JoinHandle;
+mod faults;
+mod ranks;
+
+use std::io::Write;
 use std::time::{Duration, Instant as WallInstant};
 
-use std::io::{ErrorKind, Read, Write};
+use mvpnet_node::frame_loop::{Command, Event};
+use mvpnet_qemu_driver::links::LinkKind;
+use mvpnet_switch::{DropReason, MacAddr};
 
-use mvpnet_node::clock::Clock;
-use mvpnet_node::frame_loop::{Command, Event, GuestEnd, LoopEnd, LoopHandle, RankLoop, mailbox};
-use mvpnet_qemu_driver::links::{LinkKind, pair};
-use mvpnet_switch::{Config, DropReason, MacAddr, Rank, Switch, World};
-use mvpnet_transports::mem::{MemTransport, fabric};
-use tokio::sync::mpsc::UnboundedReceiver;
-
-const DEADLINE: Duration = Duration::from_secs(10);
-
-/// One rank: its loop in a thread of its own, and the guest's end of the link.
-struct Node {
-    rank: Rank,
-    handle: LoopHandle,
-    events: UnboundedReceiver<Event>,
-    thread: JoinHandle<LoopEnd<MemTransport>>,
-    guest: Guest,
-}
-
-enum Guest {
-    Stream(UnixStream),
-    Dgram(UnixDatagram),
-}
-
-impl Guest {
-    fn send(&mut self, frame: &[u8]) {
-        match self {
-            Self::Stream(socket) => {
-                let mut record = u32::try_from(frame.len()).unwrap().to_be_bytes().to_vec();
-                record.extend_from_slice(frame);
-                socket.write_all(&record).unwrap();
-            }
-            Self::Dgram(socket) => drop(socket.send(frame).unwrap()),
-        }
-    }
-
-    /// The next frame, or `None` when none comes within `wait`.
-    fn receive(&mut self, wait: Duration) -> Option<Vec<u8>> {
-        let mut frame = vec![0; 70_000];
-        match self {
-            Self::Stream(socket) => {
-                socket.set_read_timeout(Some(wait)).unwrap();
-                let mut prefix = [0; 4];
-                match socket.read_exact(&mut prefix) {
-                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                        return None;
-                    }
-                    other => other.unwrap(),
-                }
-                frame.truncate(u32::from_be_bytes(prefix) as usize);
-                socket.read_exact(&mut frame).unwrap();
-            }
-            Self::Dgram(socket) => {
-                socket.set_read_timeout(Some(wait)).unwrap();
-                let len = socket.recv(&mut frame).ok()?;
-                frame.truncate(len);
-            }
-        }
-        Some(frame)
-    }
-
-    fn expect(&mut self) -> Vec<u8> {
-        self.receive(DEADLINE).expect("a frame arrives")
-    }
-}
-
-fn start(size: u32, kind: LinkKind) -> Vec<Node> {
-    let world = World::new(size).unwrap();
-    let ends = fabric(world).unwrap();
-    world.ranks().zip(ends).map(|(rank, transport)| start_one(rank, world, transport, kind)).collect()
-}
-
-fn start_one(rank: Rank, world: World, transport: MemTransport, kind: LinkKind) -> Node {
-    let (handle, inbox, events) = mailbox().unwrap();
-    let clock = Clock::start();
-    let thread = std::thread::spawn(move || {
-        let switch = Switch::new(Config::new(rank, world));
-        RankLoop::new(switch, transport, clock, inbox, None).run()
-    });
-    let (ours, theirs) = pair(kind).unwrap();
-    handle.send(Command::Attach(GuestEnd { kind, socket: ours, guest_path: None }));
-    let guest = match kind {
-        LinkKind::Stream => Guest::Stream(UnixStream::from(theirs)),
-        LinkKind::Dgram => Guest::Dgram(UnixDatagram::from(theirs)),
-    };
-    Node { rank, handle, events, thread, guest }
-}
-
-/// Stops all loops; their books must balance.
-fn stop(nodes: Vec<Node>) -> Vec<Vec<(String, u64)>> {
-    for node in &nodes {
-        node.handle.send(Command::Stop);
-    }
-    nodes
-        .into_iter()
-        .map(|node| {
-            let end = node.thread.join().expect("the loop does not panic");
-            assert!(end.failure.is_none(), "{:?}", end.failure);
-            end.switch.counters().check_settled().expect("the books balance");
-            end.switch.counters().iter().collect()
-        })
-        .collect()
-}
-
-fn frame(to: MacAddr, from: MacAddr, payload: &[u8]) -> Vec<u8> {
-    let mut frame = to.octets().to_vec();
-    frame.extend_from_slice(&from.octets());
-    frame.extend_from_slice(&[0x88, 0xb5]); // IEEE 802 local experimental EtherType 1
-    frame.extend_from_slice(payload);
-    frame
-}
-
-fn counter(counters: &[(String, u64)], name: &str) -> u64 {
-    counters.iter().filter(|(key, _)| key.contains(name)).map(|(_, value)| value).sum()
-}
+use ranks::{DEADLINE, Guest, counter, counters_now, frame, start, stop};
 
 #[test]
 fn unicast_reaches_its_rank_only_in_both_kinds_of_link() {
@@ -265,9 +156,7 @@ fn frames_for_a_guest_that_is_gone_are_counted() {
     nodes[0].guest.send(&sent);
     let until = WallInstant::now() + DEADLINE;
     loop {
-        let (reply, counters) = tokio::sync::oneshot::channel();
-        gone.handle.send(Command::Counters(reply));
-        if counter(&counters.blocking_recv().unwrap(), DropReason::GuestGone.name()) == 1 {
+        if counter(&counters_now(&gone), DropReason::GuestGone.name()) == 1 {
             break;
         }
         assert!(WallInstant::now() < until, "the frame is not counted");

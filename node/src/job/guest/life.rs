@@ -1,0 +1,290 @@
+//! What a guest's task does, from the first life of the guest to the end of the last.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mvpnet_qemu_driver::Console;
+use mvpnet_qemu_driver::readiness::{NotReady, Ready, wait_ready};
+use mvpnet_qemu_driver::supervise::{Guest, Keeper, SuperviseError};
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::boot::{Boot, BootError};
+use super::super::messages::{Failure, Phase};
+use super::super::plan::GuestPlan;
+use super::steps::{answer, log_of_life, monitor, report_leftovers, stop, until_shutdown, until_urgent};
+use super::{GuestFault, GuestNote, GuestOrder, Reply};
+use crate::frame_loop::{Command, LoopHandle};
+
+/// Lines of the console that a failure shows.
+const CONSOLE_LINES: usize = 20;
+
+pub(super) struct GuestLife {
+    plan: Arc<GuestPlan>,
+    boot: Boot,
+    handle: LoopHandle,
+    fullest_host_ranks: u32,
+    orders: mpsc::UnboundedReceiver<GuestOrder>,
+    notes: mpsc::UnboundedSender<GuestNote>,
+    /// The first guest, once it has crashed: its keeper guards what has to go at the end.
+    first: Option<Guest>,
+    lives: u32,
+    paused: bool,
+    /// Who waits for the guest to be up again.
+    awaited: Option<Reply>,
+}
+
+/// Why waiting for something ended.
+enum Interrupt {
+    Ready(Result<Ready, NotReady>),
+    Order(GuestOrder),
+    Ended,
+}
+
+/// How a life of the guest ended.
+enum Death {
+    /// For good.
+    Off,
+    /// On purpose; it may be started anew.
+    Crashed,
+    /// On purpose, to be started anew.
+    Restarted(Reply),
+}
+
+impl GuestLife {
+    pub(super) fn new(
+        plan: GuestPlan,
+        keeper: Keeper,
+        handle: LoopHandle,
+        fullest_host_ranks: u32,
+        orders: mpsc::UnboundedReceiver<GuestOrder>,
+        notes: mpsc::UnboundedSender<GuestNote>,
+    ) -> Self {
+        let (plan, boot) = (Arc::new(plan), Boot::new(keeper));
+        Self {
+            plan,
+            boot,
+            handle,
+            fullest_host_ranks,
+            orders,
+            notes,
+            first: None,
+            lives: 1,
+            paused: false,
+            awaited: None,
+        }
+    }
+
+    pub(super) async fn live(mut self) {
+        while let Some(awaited) = self.live_once().await {
+            self.awaited = Some(awaited);
+            if let Err(error) = self.revive().await {
+                self.fail(error.to_string(), None);
+                break;
+            }
+        }
+        if let Some(first) = self.first.take() {
+            report_leftovers(&first.finish(self.boot.take_holds()).await);
+        }
+        // The port is free again, and known to be, when the rank says that it is done.
+        drop(self.boot);
+        let _ = self.notes.send(GuestNote::Over);
+    }
+
+    /// One life. Who wants another one waits for it.
+    async fn live_once(&mut self) -> Option<Reply> {
+        let notes = self.notes.clone();
+        let tell = move |phase| drop(notes.send(GuestNote::Phase(phase)));
+        let booted = tokio::select! {
+            booted = self.boot.start(&self.plan, &self.handle, self.fullest_host_ranks, tell) => booted,
+            // What was begun is undone below.
+            () = until_shutdown(&mut self.orders) => Err(BootError::Stopped),
+        };
+        let guest = match booted {
+            Ok(guest) => guest,
+            Err(error) => {
+                if !matches!(error, BootError::Stopped) {
+                    self.fail(error.to_string(), None);
+                }
+                report_leftovers(&self.boot.undo().await);
+                return None;
+            }
+        };
+        let death = self.attend(&guest, self.boot.ssh_port()).await;
+        self.detach().await;
+        self.bury(guest, matches!(death, Death::Off)).await;
+        match death {
+            Death::Off => None,
+            Death::Crashed => self.lie().await,
+            Death::Restarted(reply) => Some(reply),
+        }
+    }
+
+    /// Has the frame loop let go of the guest, so that its sockets are closed.
+    async fn detach(&self) {
+        let (reply, done) = oneshot::channel();
+        self.handle.send(Command::Detach);
+        // Commands are obeyed in their order; a loop that is gone has let go too.
+        self.handle.send(Command::Counters(reply));
+        let _ = done.await;
+    }
+
+    async fn bury(&mut self, guest: Guest, for_good: bool) {
+        if !for_good && self.first.is_none() {
+            // It guards the images, which the next life needs.
+            self.first = Some(guest);
+            return;
+        }
+        let holds = if self.first.is_none() { self.boot.take_holds() } else { Vec::new() };
+        report_leftovers(&guest.finish(holds).await);
+    }
+
+    /// After a crash: waits for somebody who wants the guest back, or for the end.
+    async fn lie(&mut self) -> Option<Reply> {
+        loop {
+            match self.orders.recv().await {
+                Some(GuestOrder::Fault { fault: GuestFault::Restart, reply }) => return Some(reply),
+                Some(GuestOrder::Fault { reply, .. }) => answer(reply, Err("its guest has crashed".into())),
+                Some(GuestOrder::Shutdown { .. }) | None => return None,
+            }
+        }
+    }
+
+    async fn revive(&mut self) -> Result<(), SuperviseError> {
+        self.lives += 1;
+        self.paused = false;
+        let plan = Arc::make_mut(&mut self.plan);
+        // Else qemu and the keeper would begin the logs of the life before anew.
+        for log in [&mut plan.machine.console_log, &mut plan.keeper.wrap_log].into_iter().flatten() {
+            *log = log_of_life(log, self.lives);
+        }
+        let keeper = Keeper::spawn(plan.keeper.clone()).await?;
+        self.boot.again(keeper);
+        Ok(())
+    }
+
+    /// From the start of qemu to its end.
+    async fn attend(&mut self, guest: &Guest, ssh_port: u16) -> Death {
+        self.tell(GuestNote::Phase(Phase::Booting));
+        let plan = Arc::clone(&self.plan);
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], ssh_port));
+        let ready = wait_ready(&plan.ready_when, address, guest.console(), plan.ready_times);
+        tokio::pin!(ready);
+        let mut is_up = false;
+        loop {
+            let interrupt = tokio::select! {
+                ready = &mut ready, if !is_up => Interrupt::Ready(ready),
+                order = self.orders.recv() => Interrupt::Order(order.unwrap_or(GuestOrder::Shutdown { hurry: true })),
+                _ = guest.ended() => Interrupt::Ended,
+            };
+            match interrupt {
+                Interrupt::Ready(Ok(ready)) => {
+                    is_up = true;
+                    self.is_ready(ready.elapsed, ssh_port);
+                }
+                Interrupt::Ready(Err(error)) => {
+                    self.fail(error.to_string(), Some(guest));
+                    // A guest that did not boot does not hear the power button.
+                    stop(guest, plan.ladder.without_powerdown()).await;
+                    return Death::Off;
+                }
+                Interrupt::Order(GuestOrder::Shutdown { hurry }) => {
+                    self.shut_down(guest, hurry).await;
+                    return Death::Off;
+                }
+                Interrupt::Order(GuestOrder::Fault { fault, reply }) => {
+                    if let Some(death) = self.suffer(guest, fault, reply).await {
+                        return death;
+                    }
+                }
+                Interrupt::Ended => {
+                    self.on_end(guest).await;
+                    return Death::Off;
+                }
+            }
+        }
+    }
+
+    fn is_ready(&mut self, elapsed: Duration, ssh_port: u16) {
+        tracing::info!("the guest is ready after {:.1} s", elapsed.as_secs_f64());
+        self.tell(GuestNote::Phase(Phase::Ready { ssh_port }));
+        if let Some(awaited) = self.awaited.take() {
+            answer(awaited, Ok(()));
+        }
+    }
+
+    async fn on_end(&self, guest: &Guest) {
+        let end = guest.ended().await;
+        if end.powered_off() {
+            tracing::info!("{end}");
+        } else {
+            self.fail(end.to_string(), Some(guest));
+        }
+    }
+
+    /// Does something to the guest on purpose. Some of it ends this life.
+    async fn suffer(&mut self, guest: &Guest, fault: GuestFault, reply: Reply) -> Option<Death> {
+        tracing::info!("{fault:?} of the guest was asked for");
+        match fault {
+            GuestFault::Pause | GuestFault::Resume => {
+                let pause = fault == GuestFault::Pause;
+                let done = monitor(guest, if pause { "stop" } else { "cont" }).await;
+                if done.is_ok() {
+                    self.paused = pause;
+                }
+                answer(reply, done);
+                None
+            }
+            GuestFault::Crash | GuestFault::Restart => {
+                if let Err(error) = guest.kill().await {
+                    answer(reply, Err(error.to_string()));
+                    return None;
+                }
+                guest.ended().await;
+                if fault == GuestFault::Restart {
+                    return Some(Death::Restarted(reply));
+                }
+                answer(reply, Ok(()));
+                Some(Death::Crashed)
+            }
+        }
+    }
+
+    /// Powers the guest down; a more urgent order meanwhile cuts the grace time short.
+    async fn shut_down(&mut self, guest: &Guest, hurry: bool) {
+        self.tell(GuestNote::Phase(Phase::Stopping));
+        if hurry {
+            return stop(guest, self.plan.ladder.without_powerdown()).await;
+        }
+        if self.paused
+            && let Err(error) = monitor(guest, "cont").await
+        {
+            tracing::warn!("the guest stands still and does not hear the power button: {error}");
+        }
+        tokio::select! {
+            () = stop(guest, self.plan.ladder) => {}
+            () = until_urgent(&mut self.orders) => {
+                tracing::warn!("the guest is not waited for any longer");
+                if let Err(error) = guest.kill().await {
+                    tracing::warn!("{error}");
+                }
+                guest.ended().await;
+            }
+        }
+    }
+
+    fn fail(&self, why: String, guest: Option<&Guest>) {
+        let lines = |console: &Console| console.last_lines(CONSOLE_LINES);
+        let console = match guest {
+            // qemu's own complaints come last, where they are seen.
+            Some(guest) => lines(guest.console()).into_iter().chain(lines(guest.stderr())).collect(),
+            None => Vec::new(),
+        };
+        tracing::error!("the guest failed: {why}");
+        self.tell(GuestNote::Failed(Failure { why, console }));
+    }
+
+    fn tell(&self, note: GuestNote) {
+        // The control plane ends only after this task.
+        let _ = self.notes.send(note);
+    }
+}

@@ -1,0 +1,116 @@
+//! Rank 0's part besides its own: what the [coordinator](crate::job::coordinator) wants done, the application, and
+//! the control socket.
+
+use mvpnet_switch::World;
+use tokio::sync::mpsc;
+
+use super::{Chief, Notice, RankLife};
+use crate::control::{Asked, Control};
+use crate::job::application::{Application, ApplicationPlan};
+use crate::job::changes::Changes;
+use crate::job::coordinator::{Action, Coordinator};
+use crate::job::messages::{Message, Order};
+
+/// What rank 0 knows and does besides.
+pub(super) struct ChiefState {
+    pub(super) coordinator: Coordinator,
+    pub(super) plan: Option<ApplicationPlan>,
+    pub(super) application: Option<Application>,
+    pub(super) notices: mpsc::UnboundedSender<Notice>,
+    pub(super) changes: Changes,
+    /// From the moment at which guests are started.
+    pub(super) control: Option<Control>,
+}
+
+/// Something that only rank 0 hears of.
+pub(super) enum Happening {
+    ApplicationEnded(i32),
+    Asked(Asked),
+}
+
+impl ChiefState {
+    pub(super) fn new(chief: Chief, world: World, job: Option<String>) -> Self {
+        let Chief { application, notices } = chief;
+        Self {
+            coordinator: Coordinator::new(world.size(), application.is_some()),
+            plan: application,
+            application: None,
+            notices,
+            changes: Changes::new(world, job),
+            control: None,
+        }
+    }
+
+    /// The next thing that only rank 0 hears of; never, at other ranks.
+    pub(super) async fn next(chief: &mut Option<Self>) -> Happening {
+        let Some(Self { application, control, .. }) = chief else { return std::future::pending().await };
+        let application_end = async {
+            match application {
+                Some(application) => application.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            code = application_end => Happening::ApplicationEnded(code),
+            asked = Control::next(control) => Happening::Asked(asked),
+        }
+    }
+}
+
+impl RankLife {
+    pub(super) async fn on_application_end(&mut self, code: i32) {
+        let Some(chief) = &mut self.chief else { return };
+        chief.application = None;
+        let actions = chief.coordinator.application_over(code);
+        self.act(actions).await;
+    }
+
+    pub(super) async fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Order(order) => self.give(order).await,
+                Action::StartApplication => self.start_application().await,
+                Action::StopApplication { hurry } => {
+                    if let Some(application) =
+                        self.chief.as_mut().and_then(|chief| chief.application.as_mut())
+                    {
+                        application.stop(hurry);
+                    }
+                }
+                Action::Show { rank, phase } => self.notice(Notice::Progress { rank, phase }),
+                Action::Explain { ranks, problem } => self.notice(Notice::Problem { ranks, problem }),
+                Action::Lament { rank, failure } => self.notice(Notice::Failure { rank, failure }),
+                Action::AnnounceReady => self.notice(Notice::AllReady),
+                Action::AnnounceShutdown { reason } => self.notice(Notice::Stopping { reason }),
+                Action::Summarize(counters) => self.notice(Notice::Counters(counters)),
+            }
+        }
+    }
+
+    /// Gives an order to all ranks, this one last: it may be the last thing that it does.
+    async fn give(&mut self, order: Order) {
+        for rank in self.world.ranks().filter(|rank| *rank != self.me) {
+            self.tell(rank, Message::Order(order.clone()));
+        }
+        Box::pin(self.obey(order)).await;
+    }
+
+    async fn start_application(&mut self) {
+        let Some(chief) = &mut self.chief else { return };
+        let Some(plan) = chief.plan.take() else { return };
+        match Application::start(plan, self.ssh_port).await {
+            Ok(application) => chief.application = Some(application),
+            Err(error) => {
+                let actions = chief.coordinator.application_failed(&error.to_string());
+                Box::pin(self.act(actions)).await;
+            }
+        }
+    }
+
+    fn notice(&self, notice: Notice) {
+        if let Some(chief) = &self.chief {
+            // Nobody listens any more when the process ends.
+            let _ = chief.notices.send(notice);
+        }
+    }
+}
