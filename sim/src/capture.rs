@@ -15,6 +15,14 @@ pub(crate) enum Side {
     Peers,
 }
 
+/// A port, and whether a frame comes in or goes out by it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) rank: Rank,
+    pub(crate) side: Side,
+    pub(crate) direction: Direction,
+}
+
 /// Writes frames as they pass the ports. The first error ends it; the simulation says so at its end.
 pub(crate) struct Recorder {
     writer: Writer<Box<dyn Write>>,
@@ -39,29 +47,17 @@ impl Recorder {
         Ok(Recorder { writer, interfaces: BTreeMap::new(), error: None })
     }
 
-    pub(crate) fn record(
-        &mut self,
-        now: Instant,
-        rank: Rank,
-        side: Side,
-        direction: Direction,
-        frame: &[u8],
-        dropped: Option<DropReason>,
-    ) {
-        if self.error.is_some() {
-            return;
-        }
-        if let Err(error) = self.write(now, rank, side, direction, frame, dropped) {
-            self.error = Some(error);
+    /// Writes a frame that passes a port, or is dropped there for this reason.
+    pub(crate) fn record(&mut self, now: Instant, place: Place, frame: &[u8], dropped: Option<DropReason>) {
+        if self.error.is_none() {
+            self.error = self.write(now, place, frame, dropped).err();
         }
     }
 
     fn write(
         &mut self,
         now: Instant,
-        rank: Rank,
-        side: Side,
-        direction: Direction,
+        Place { rank, side, direction }: Place,
         frame: &[u8],
         dropped: Option<DropReason>,
     ) -> Result<(), WriteError> {

@@ -1,10 +1,22 @@
-//! Which frames a rule is about: a filter in a few words.
+//! Frames on their way, and a filter in a few words of which a rule is about.
 
+use mvpnet_switch::{Instant, Rank};
 use smoltcp::wire::{
     EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket,
 };
 
-use crate::rules::Hop;
+/// A frame on its way from one guest to another, where a rule sees it: a flood once for each receiver.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop<'a> {
+    /// The simulated time.
+    pub now: Instant,
+    /// The rank whose guest sent it.
+    pub from: Rank,
+    /// The rank whose guest is to get it.
+    pub to: Rank,
+    /// The frame.
+    pub frame: &'a [u8],
+}
 
 /// Some frames, by who sends them to whom and what is in them. What is not said does not matter.
 ///

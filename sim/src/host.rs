@@ -9,6 +9,7 @@
 mod clock;
 mod device;
 mod discovery;
+mod held;
 mod neighbors;
 mod ping;
 mod stack;

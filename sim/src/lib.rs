@@ -76,7 +76,7 @@ mod world;
 
 pub use books::{Amount, History, SLOT, Traffic, WorldImbalance};
 pub use failure::{Failure, FailureKind};
-pub use frames::Frames;
+pub use frames::{Frames, Hop};
 pub use guest::{Guest, Port};
 pub use guests::{Received, Replay, ReplayError, Scripted, Timing};
 pub use host::{Elapsed, Host, PingError, Sleep, TCP_TIMEOUT, TcpListener, TcpStream, UdpSocket};
@@ -85,7 +85,7 @@ pub use mvpnet_transports::link::{
 };
 pub use node::GuestState;
 pub use plan::At;
-pub use rules::{Hop, Rule, RuleVerdict, When};
+pub use rules::{Rule, RuleVerdict, When};
 pub use sim::{Sim, TIME_LIMIT};
 
 /// How a guest's program ends. Any error ends the simulation.

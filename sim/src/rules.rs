@@ -5,22 +5,7 @@
 
 use std::time::Duration;
 
-use mvpnet_switch::{Instant, Rank};
-
-use crate::frames::Frames;
-
-/// A frame on its way from one guest to another, where a rule sees it: a flood once for each receiver.
-#[derive(Clone, Copy, Debug)]
-pub struct Hop<'a> {
-    /// The simulated time.
-    pub now: Instant,
-    /// The rank whose guest sent it.
-    pub from: Rank,
-    /// The rank whose guest is to get it.
-    pub to: Rank,
-    /// The frame.
-    pub frame: &'a [u8],
-}
+use crate::frames::{Frames, Hop};
 
 /// What a rule wants to become of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -53,13 +53,15 @@ mod station;
 mod suggest;
 mod table;
 mod tally;
+mod times;
 mod write;
 
 pub use check::{Invalid, Place};
 pub use error::ScenarioError;
 pub use model::{Kind, Ranks, Scenario, Targets, Traffic};
-pub use report::{Report, Row, Times};
+pub use report::{Report, Row};
 pub use run::{Run, RunError};
+pub use times::Times;
 
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use smoltcp::iface::SocketHandle;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::icmp;
 use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, Icmpv6Packet, Icmpv6Repr, IpAddress};
 
+use super::held::Held;
 use super::{Elapsed, Host};
 
 /// Why a ping came to nothing.
@@ -34,22 +34,10 @@ const PAYLOAD: &[u8] = &[0x2a; 56];
 /// The types of echo replies (RFC 792, RFC 4443 §4.2).
 const ECHO_REPLIES: [u8; 2] = [0, 129];
 
-/// An ICMP socket that is removed when it is dropped.
+/// An ICMP socket with an identifier of its own.
 struct Socket {
-    host: Host,
-    life: u64,
-    handle: SocketHandle,
+    held: Held<icmp::Socket<'static>>,
     ident: u16,
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        if let Ok(mut inner) = self.host.0.inner.try_borrow_mut()
-            && inner.life == self.life
-        {
-            inner.stack.sockets.remove(self.handle);
-        }
-    }
 }
 
 impl Host {
@@ -78,21 +66,27 @@ impl Host {
         let mut socket = icmp::Socket::new(buffer(), buffer());
         let bound = socket.bind(icmp::Endpoint::Ident(ident));
         debug_assert!(bound.is_ok(), "the identifier is not zero and the socket is new");
-        let handle = inner.stack.sockets.add(socket);
-        Socket { host: self.clone(), life: inner.life, handle, ident }
+        Socket { held: Held::new(self, &mut inner, socket), ident }
     }
 }
 
 impl Socket {
     fn send(&self, to: IpAddr) -> Result<(), icmp::SendError> {
-        let mut inner = self.host.0.inner.borrow_mut();
-        let stack = &mut inner.stack;
-        let target = IpAddress::from(to);
-        let Some(source) = stack.interface.get_source_address(&target) else {
-            return Err(icmp::SendError::Unaddressable);
-        };
+        let sent = self.held.with_stack(|stack, handle| {
+            let source = stack.interface.get_source_address(&IpAddress::from(to));
+            let source = source.ok_or(icmp::SendError::Unaddressable)?;
+            self.emit(stack.sockets.get_mut(handle), source, to.into())
+        });
+        sent.map_err(|_| icmp::SendError::Unaddressable)?
+    }
+
+    fn emit(
+        &self,
+        socket: &mut icmp::Socket<'static>,
+        source: IpAddress,
+        target: IpAddress,
+    ) -> Result<(), icmp::SendError> {
         let checksums = ChecksumCapabilities::default();
-        let socket = stack.sockets.get_mut::<icmp::Socket<'_>>(self.handle);
         let (ident, seq_no, data) = (self.ident, 1, PAYLOAD);
         match (source, target) {
             (IpAddress::Ipv6(source), IpAddress::Ipv6(to)) => {
@@ -111,17 +105,16 @@ impl Socket {
 
     /// What comes with this socket's identifier is the answer, unless it is another host's question.
     fn poll_answer(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut inner = self.host.0.inner.borrow_mut();
-        if inner.life != self.life {
-            return Poll::Pending; // the host has crashed, and the program goes with it
-        }
-        let socket = inner.stack.sockets.get_mut::<icmp::Socket<'_>>(self.handle);
-        while let Ok((packet, _)) = socket.recv() {
-            if packet.first().is_some_and(|kind| ECHO_REPLIES.contains(kind)) {
-                return Poll::Ready(());
+        let polled = self.held.with(|socket| {
+            while let Ok((packet, _)) = socket.recv() {
+                if packet.first().is_some_and(|kind| ECHO_REPLIES.contains(kind)) {
+                    return Poll::Ready(());
+                }
             }
-        }
-        socket.register_recv_waker(context.waker());
-        Poll::Pending
+            socket.register_recv_waker(context.waker());
+            Poll::Pending
+        });
+        // When the host has crashed, the program goes with it.
+        polled.unwrap_or(Poll::Pending)
     }
 }

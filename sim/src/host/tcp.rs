@@ -2,18 +2,16 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp;
 use smoltcp::wire::IpListenEndpoint;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::stack::Stack;
-use super::{Host, Inner};
+use super::Host;
 
 /// Bytes that a connection buffers in each direction.
 const BUFFER_LEN: usize = 64 << 10;
@@ -24,50 +22,16 @@ const BACKLOG: usize = 8;
 /// After how long without an answer a connection is given up.
 pub const TCP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A socket of one life of a host. After a crash it is gone, whoever still holds it.
-#[derive(Debug)]
-struct Held {
-    host: Host,
-    life: u64,
-    handle: SocketHandle,
-}
+type Held = super::held::Held<tcp::Socket<'static>>;
 
-impl Held {
-    /// Works with the socket and its stack's interface.
-    fn with<R>(&self, work: impl FnOnce(&mut tcp::Socket<'static>) -> R) -> io::Result<R> {
-        let mut inner = self.host.0.inner.borrow_mut();
-        if inner.life != self.life {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the host has crashed"));
-        }
-        Ok(work(inner.stack.sockets.get_mut(self.handle)))
-    }
-
-    /// The stack has something to do now.
-    fn nudge(&self) {
-        self.host.nudge();
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Ok(mut inner) = self.host.0.inner.try_borrow_mut()
-            && inner.life == self.life
-        {
-            inner.stack.close(self.handle);
-            drop(inner);
-            self.nudge();
-        }
-    }
-}
-
-fn new_socket(stack: &mut Stack) -> SocketHandle {
+fn new_socket() -> tcp::Socket<'static> {
     let buffer = || tcp::SocketBuffer::new(vec![0; BUFFER_LEN]);
     let mut socket = tcp::Socket::new(buffer(), buffer());
     socket.set_timeout(Some(smoltcp::time::Duration::from_micros(TCP_TIMEOUT.as_micros() as u64)));
     socket.set_nagle_enabled(false);
     // As real stacks do; without it a queue that overflows never recovers.
     socket.set_congestion_control(tcp::CongestionControl::Reno);
-    stack.sockets.add(socket)
+    socket
 }
 
 /// A TCP connection. It implements the traits of `tokio::io`, and closes when it is dropped.
@@ -201,13 +165,8 @@ impl TcpListener {
 }
 
 fn listening(host: &Host, port: u16) -> io::Result<Held> {
-    let mut inner = host.0.inner.borrow_mut();
-    let Inner { stack, life, .. } = &mut *inner;
-    let handle = new_socket(stack);
-    let socket = stack.sockets.get_mut::<tcp::Socket<'_>>(handle);
-    let listened = socket.listen(IpListenEndpoint::from(port));
-    let held = Held { host: host.clone(), life: *life, handle };
-    drop(inner);
+    let held = Held::new(host, &mut host.0.inner.borrow_mut(), new_socket());
+    let listened = held.with(|socket| socket.listen(IpListenEndpoint::from(port)))?;
     listened.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     Ok(held)
 }
@@ -259,15 +218,15 @@ impl Host {
     }
 
     fn begin_connect(&self, peer: SocketAddr) -> io::Result<Held> {
-        let mut inner = self.0.inner.borrow_mut();
-        let local = inner.take_port();
-        let Inner { stack, life, .. } = &mut *inner;
-        let handle = new_socket(stack);
-        let address: IpAddr = peer.ip();
-        let socket = stack.sockets.get_mut::<tcp::Socket<'_>>(handle);
-        let connected = socket.connect(stack.interface.context(), (address, peer.port()), local);
-        let held = Held { host: self.clone(), life: *life, handle };
-        drop(inner);
+        let (held, local) = {
+            let mut inner = self.0.inner.borrow_mut();
+            let local = inner.take_port();
+            (Held::new(self, &mut inner, new_socket()), local)
+        };
+        let connected = held.with_stack(|stack, handle| {
+            let socket = stack.sockets.get_mut::<tcp::Socket<'_>>(handle);
+            socket.connect(stack.interface.context(), (peer.ip(), peer.port()), local)
+        })?;
         connected.map_err(|error| io::Error::new(io::ErrorKind::AddrNotAvailable, error))?;
         Ok(held)
     }

@@ -5,47 +5,35 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use smoltcp::iface::SocketHandle;
 use smoltcp::socket::udp;
 
 use super::Host;
+use super::held::Held;
 
 /// Datagrams that may wait in each direction.
 const DATAGRAMS: usize = 64;
 /// Bytes that may wait in each direction.
 const BUFFER_LEN: usize = 64 << 10;
 
-/// A UDP socket; see [`Host::bind_udp`].
+/// A UDP socket; see [`Host::bind_udp`]. What it was given is sent even if it is dropped then.
 #[derive(Debug)]
-pub struct UdpSocket {
-    host: Host,
-    life: u64,
-    handle: SocketHandle,
-}
+pub struct UdpSocket(Held<udp::Socket<'static>>);
 
 impl UdpSocket {
-    fn with<R>(&self, work: impl FnOnce(&mut udp::Socket<'static>) -> R) -> io::Result<R> {
-        let mut inner = self.host.0.inner.borrow_mut();
-        if inner.life != self.life {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the host has crashed"));
-        }
-        Ok(work(inner.stack.sockets.get_mut(self.handle)))
-    }
-
     /// Sends a datagram. It waits while the socket's queue is full.
     ///
     /// # Errors
     ///
     /// If it is larger than the queue, or the address cannot be sent to.
     pub async fn send_to(&self, bytes: &[u8], peer: SocketAddr) -> io::Result<()> {
-        self.host.find(peer.ip()).await;
+        self.0.host.find(peer.ip()).await;
         poll_fn(|context| self.poll_send(context, bytes, peer)).await?;
-        self.host.nudge();
+        self.0.nudge();
         Ok(())
     }
 
     fn poll_send(&self, context: &mut Context<'_>, bytes: &[u8], peer: SocketAddr) -> Poll<io::Result<()>> {
-        self.with(|socket| {
+        self.0.with(|socket| {
             if bytes.len() > BUFFER_LEN {
                 return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
             }
@@ -67,7 +55,7 @@ impl UdpSocket {
     /// If the host has crashed.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         poll_fn(|context| {
-            self.with(|socket| match socket.recv() {
+            self.0.with(|socket| match socket.recv() {
                 Ok((bytes, meta)) => {
                     let len = bytes.len().min(buffer.len());
                     buffer[..len].copy_from_slice(&bytes[..len]);
@@ -84,18 +72,6 @@ impl UdpSocket {
     }
 }
 
-impl Drop for UdpSocket {
-    fn drop(&mut self) {
-        if let Ok(mut inner) = self.host.0.inner.try_borrow_mut()
-            && inner.life == self.life
-        {
-            inner.stack.drain(self.handle);
-            drop(inner);
-            self.host.nudge();
-        }
-    }
-}
-
 impl Host {
     /// Binds a UDP socket to a port of all addresses; 0 takes one that is free.
     ///
@@ -109,7 +85,6 @@ impl Host {
         let mut socket = udp::Socket::new(buffer(), buffer());
         let port = if port == 0 { inner.take_port() } else { port };
         socket.bind(port).map_err(|error| io::Error::new(io::ErrorKind::AddrInUse, error))?;
-        let handle = inner.stack.sockets.add(socket);
-        Ok(UdpSocket { host: self.clone(), life: inner.life, handle })
+        Ok(UdpSocket(Held::new(self, &mut inner, socket)))
     }
 }

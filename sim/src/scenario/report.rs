@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::tally::Numbers;
+use super::times::{Times, nanos};
 use super::{Kind, Scenario, Traffic};
 use crate::books::{self, Amount, History};
 
@@ -74,43 +75,6 @@ pub struct Row {
     pub bits_per_second: Option<u64>,
 }
 
-/// The shortest, mean and longest of some times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Times {
-    /// The shortest.
-    #[serde(rename = "min_ns", serialize_with = "nanos")]
-    pub min: Duration,
-    /// Their mean.
-    #[serde(rename = "avg_ns", serialize_with = "nanos")]
-    pub avg: Duration,
-    /// The longest.
-    #[serde(rename = "max_ns", serialize_with = "nanos")]
-    pub max: Duration,
-}
-
-/// Times as they come.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Spread {
-    count: u64,
-    sum: u128,
-    min: Duration,
-    max: Duration,
-}
-
-impl Spread {
-    pub(super) fn add(&mut self, time: Duration) {
-        self.min = if self.count == 0 { time } else { self.min.min(time) };
-        self.max = self.max.max(time);
-        self.count += 1;
-        self.sum += time.as_nanos();
-    }
-
-    fn times(&self) -> Option<Times> {
-        let avg = u64::try_from(self.sum.checked_div(u128::from(self.count))?).unwrap_or(u64::MAX);
-        Some(Times { min: self.min, avg: Duration::from_nanos(avg), max: self.max })
-    }
-}
-
 impl Row {
     pub(super) fn new(traffic: &Traffic, numbers: &Numbers) -> Row {
         let settled = numbers.received + numbers.failed + numbers.damaged;
@@ -176,10 +140,6 @@ impl Report {
         // Numbers, texts and maps with texts as keys: there is nothing that could fail.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
-}
-
-fn nanos<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }
 
 fn amount<S: Serializer>(amount: &Amount, serializer: S) -> Result<S::Ok, S::Error> {

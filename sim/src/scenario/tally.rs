@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use mvpnet_switch::Instant;
 
-use super::report::Spread;
 use super::stamp::Stamp;
+use super::times::Spread;
 
 /// The numbers of one line of traffic. Clones are the same.
 #[derive(Clone, Debug, Default)]

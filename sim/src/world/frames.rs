@@ -7,21 +7,21 @@ use mvpnet_switch::{Control, Delivery, DropReason, Flood, Ingress, PortId, Rank,
 use mvpnet_transports::link::{Arrival, Passage};
 
 use super::{Event, Frame, World};
-use crate::capture::Side;
+use crate::capture::{Place, Side};
+use crate::frames::Hop;
 use crate::node::{GuestState, Waiting};
-use crate::rules::{Hop, RuleVerdict};
+use crate::rules::RuleVerdict;
 
 impl World {
-    fn record(
-        &mut self,
-        rank: Rank,
-        side: Side,
-        direction: Direction,
-        frame: &[u8],
-        dropped: Option<DropReason>,
-    ) {
+    fn came_in(&mut self, rank: Rank, side: Side, frame: &[u8], dropped: Option<DropReason>) {
         if let Some(capture) = &mut self.capture {
-            capture.record(self.now, rank, side, direction, frame, dropped);
+            capture.record(self.now, Place { rank, side, direction: Direction::Inbound }, frame, dropped);
+        }
+    }
+
+    fn goes_out(&mut self, rank: Rank, side: Side, frame: &[u8], dropped: Option<DropReason>) {
+        if let Some(capture) = &mut self.capture {
+            capture.record(self.now, Place { rank, side, direction: Direction::Outbound }, frame, dropped);
         }
     }
 
@@ -32,7 +32,7 @@ impl World {
         let node = self.node_mut(rank);
         let verdict = node.switch.decide(now, Ingress::Guest, &frame, frame.len());
         let reason = if let Verdict::Drop(reason) = verdict { Some(reason) } else { None };
-        self.record(rank, Side::Guest, Direction::Inbound, &frame, reason);
+        self.came_in(rank, Side::Guest, &frame, reason);
         self.audit_sent(rank, &frame, &verdict);
         match verdict {
             Verdict::Forward(PortId::Peer(to)) => self.pass_on(rank, to, rank, Delivery::Unicast, &frame),
@@ -55,12 +55,12 @@ impl World {
     /// From one switch to another: no time passes, and nothing is lost. The links come after it.
     fn pass_on(&mut self, from: Rank, to: Rank, origin: Rank, delivery: Delivery, frame: &Rc<[u8]>) {
         self.node_mut(from).switch.sent(PortId::Peer(to), frame.len());
-        self.record(from, Side::Peers, Direction::Outbound, frame, None);
+        self.goes_out(from, Side::Peers, frame, None);
         let now = self.now;
         let ingress = Ingress::Peer { origin, delivery };
         let verdict = self.node_mut(to).switch.decide(now, ingress, frame, frame.len());
         let reason = if let Verdict::Drop(reason) = verdict { Some(reason) } else { None };
-        self.record(to, Side::Peers, Direction::Inbound, frame, reason);
+        self.came_in(to, Side::Peers, frame, reason);
         match verdict {
             Verdict::Forward(_) => self.travel(origin, to, frame),
             Verdict::Flood(flood) => {
@@ -182,7 +182,7 @@ impl World {
             self.node_mut(to).switch.sent(PortId::Guest, frame.len());
         }
         self.traffic.received(now, from, to, frame.len());
-        self.record(to, Side::Guest, Direction::Outbound, frame, None);
+        self.goes_out(to, Side::Guest, frame, None);
         self.audit_ended(to, frame, None);
         self.run_guest(to, |guest, port| guest.receive(port, frame));
     }
@@ -202,7 +202,7 @@ impl World {
             self.node_mut(to).switch.egress_drop(PortId::Guest, reason, frame.len());
         }
         self.traffic.dropped(now, reason);
-        self.record(to, Side::Guest, Direction::Outbound, frame, Some(reason));
+        self.goes_out(to, Side::Guest, frame, Some(reason));
         self.audit_ended(to, frame, Some(reason));
     }
 }
