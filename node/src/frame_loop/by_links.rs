@@ -65,7 +65,8 @@ impl<T: Transport> RankLoop<T> {
                 None => self.arrive(now, &travelling, admission),
             }
         }
-        if let Some(faults) = self.faults.take() {
+        if let Some(mut faults) = self.faults.take() {
+            self.core.faults.add(faults.take_counts());
             self.rest_or_go_on(faults);
         }
         work

@@ -23,6 +23,13 @@ pub(super) struct FaultCounts {
 }
 
 impl FaultCounts {
+    /// Adds what came since.
+    pub(super) fn add(&mut self, more: FaultCounts) {
+        self.duplicated += more.duplicated;
+        self.duplicates_lost += more.duplicates_lost;
+        self.corrupted += more.corrupted;
+    }
+
     pub(super) fn iter(self) -> impl Iterator<Item = (String, u64)> {
         [
             ("faults.duplicated", self.duplicated),
@@ -64,6 +71,8 @@ pub(super) struct Faults {
     travelling: BTreeMap<(Instant, u64), Travelling>,
     octets: usize,
     sequence: u64,
+    /// What access links did since somebody asked.
+    on_last_hop: FaultCounts,
 }
 
 impl Faults {
@@ -78,6 +87,7 @@ impl Faults {
             travelling: BTreeMap::new(),
             octets: 0,
             sequence: 0,
+            on_last_hop: FaultCounts::default(),
         }
     }
 
@@ -107,11 +117,7 @@ impl Faults {
             return false;
         }
         let mut frame = frame.to_vec();
-        if let Some(bit) = arrival.corrupt_bit
-            && let Some(octet) = frame.get_mut(bit / 8)
-        {
-            *octet ^= 0x80 >> (bit % 8);
-        }
+        flip(&mut frame, arrival.corrupt_bit);
         let before_access = !self.settings.has_no_access_links();
         self.insert(arrival.at, Travelling { frame, is_duplicate, before_access });
         true
@@ -139,16 +145,46 @@ impl Faults {
             }
             // It came to the access link when it was due, however late that is noticed.
             match self.network.access(&self.settings, at, travelling.frame.len()) {
-                Ok(passage) => self.insert(passage.first.at, travelling),
+                Ok(passage) => self.leave_access(passage, travelling),
                 Err(reason) => return Some(Due { travelling, lost: Some(reason) }),
             }
         }
+    }
+
+    /// Takes what comes of a frame on the last hop.
+    fn leave_access(&mut self, Passage { first, duplicate }: Passage, travelling: Travelling) {
+        let second = duplicate.map(|second| (second, travelling.frame.clone()));
+        self.arrive_at_guest(first, travelling);
+        if let Some((second, frame)) = second {
+            self.on_last_hop.duplicated += 1;
+            self.arrive_at_guest(second, Travelling { frame, is_duplicate: true, before_access: false });
+        }
+    }
+
+    fn arrive_at_guest(&mut self, arrival: Arrival, mut travelling: Travelling) {
+        self.on_last_hop.corrupted += u64::from(arrival.corrupt_bit.is_some());
+        flip(&mut travelling.frame, arrival.corrupt_bit);
+        self.insert(arrival.at, travelling);
+    }
+
+    /// What access links did since this was called last.
+    pub(super) fn take_counts(&mut self) -> FaultCounts {
+        std::mem::take(&mut self.on_last_hop)
     }
 
     /// Everything that is still on its way.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Travelling> + use<> {
         self.octets = 0;
         std::mem::take(&mut self.travelling).into_values()
+    }
+}
+
+/// Flips one bit of a frame, if it is to be.
+fn flip(frame: &mut [u8], bit: Option<usize>) {
+    if let Some(bit) = bit
+        && let Some(octet) = frame.get_mut(bit / 8)
+    {
+        *octet ^= 0x80 >> (bit % 8);
     }
 }
 
@@ -191,6 +227,19 @@ mod tests {
         let second = faults.take_due(at(9).at).unwrap();
         assert_eq!((first.travelling.frame[0], second.travelling.frame[0]), (1, 2));
         assert!(faults.take_due(at(9).at).is_none());
+    }
+
+    #[test]
+    fn the_last_hop_doubles_and_corrupts_as_any_link_does() {
+        let mut faults = faults(&["access 2 duplicate=100% corrupt=100%"]);
+        let arrival = Arrival { at: Instant::ZERO, corrupt_bit: None };
+        assert!(faults.keep(&[0; 60], arrival, false));
+        let copies: Vec<Due> = std::iter::from_fn(|| faults.take_due(Instant::ZERO)).collect();
+        assert_eq!(copies.iter().filter(|due| due.travelling.is_duplicate).count(), 1);
+        let flipped = |due: &Due| due.travelling.frame.iter().map(|octet| octet.count_ones()).sum::<u32>();
+        assert!(copies.len() == 2 && copies.iter().all(|due| flipped(due) == 1));
+        let counts = FaultCounts { duplicated: 1, duplicates_lost: 0, corrupted: 2 };
+        assert_eq!((faults.take_counts(), faults.take_counts()), (counts, FaultCounts::default()));
     }
 
     #[test]
