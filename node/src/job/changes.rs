@@ -2,6 +2,7 @@
 //! and what is in force.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::time::Duration;
 
 use mvpnet_switch::World;
@@ -31,7 +32,12 @@ struct UnderWay {
     waiting: BTreeSet<u32>,
     troubles: Vec<String>,
     answer: oneshot::Sender<Answer>,
+    /// Dropped with this, which ends the wait for its deadline.
+    _until: oneshot::Sender<Infallible>,
 }
+
+/// Ends, in an error, when a change is done or given up.
+pub(super) type UnderWayUntil = oneshot::Receiver<Infallible>;
 
 /// How links are set: the shortest list of changes that would set them so.
 #[derive(Debug, Default)]
@@ -67,14 +73,20 @@ impl Changes {
         words.iter().map(read).collect()
     }
 
-    /// Begins some changes; what all ranks have to be told.
-    pub(super) fn begin(&mut self, changes: &[Change], answer: oneshot::Sender<Answer>) -> ChangeOrder {
+    /// Begins some changes; what all ranks have to be told, and what ends when they are over.
+    pub(super) fn begin(
+        &mut self,
+        changes: &[Change],
+        answer: oneshot::Sender<Answer>,
+    ) -> (ChangeOrder, UnderWayUntil) {
         let id = self.next_id;
         self.next_id += 1;
         let waiting = (0..self.world.size()).collect();
-        self.under_way.insert(id, UnderWay { waiting, troubles: Vec::new(), answer });
+        let (until, over) = oneshot::channel();
+        self.under_way.insert(id, UnderWay { waiting, troubles: Vec::new(), answer, _until: until });
         changes.iter().for_each(|change| self.links.apply(change));
-        ChangeOrder { id, seed: self.seed, changes: changes.iter().map(Change::to_string).collect() }
+        let changes = changes.iter().map(Change::to_string).collect();
+        (ChangeOrder { id, seed: self.seed, changes }, over)
     }
 
     /// A rank has made a change, or cannot.
@@ -166,7 +178,7 @@ mod tests {
     fn begin(changes: &mut Changes, words: &str) -> (u64, oneshot::Receiver<Answer>) {
         let (answer, answered) = oneshot::channel();
         let parsed = changes.check(&[words.to_owned()]).unwrap();
-        (changes.begin(&parsed, answer).id, answered)
+        (changes.begin(&parsed, answer).0.id, answered)
     }
 
     fn done(id: u64) -> ChangeDone {

@@ -2,6 +2,7 @@
 //! every rank makes them and says so.
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tracing::Instrument;
 
 use mvpnet_transports::link::Change;
@@ -9,7 +10,7 @@ use mvpnet_transports::link::Change;
 use super::RankLife;
 use crate::control::{Answer, Asked, Request};
 use crate::frame_loop::Command;
-use crate::job::changes::CHANGE_TIME;
+use crate::job::changes::{CHANGE_TIME, UnderWayUntil};
 use crate::job::guest::{GuestFault, GuestOrder};
 use crate::job::messages::{ChangeDone, ChangeOrder, GuestCondition, Message};
 
@@ -66,9 +67,10 @@ impl RankLife {
             }
         };
         tracing::info!("asked for: {}", words.join("; "));
-        let order = chief.changes.begin(&changes, answer);
+        let (order, over) = chief.changes.begin(&changes, answer);
+        // A guest may take its time to boot, and fails the job when that is too long.
         if !changes.iter().any(|change| matches!(change, Change::Restart(_))) {
-            self.give_up_later(order.id);
+            self.give_up_in_time(order.id, over);
         }
         for rank in self.world.ranks().filter(|rank| *rank != self.me) {
             self.tell(rank, Message::Change(order.clone()));
@@ -76,14 +78,15 @@ impl RankLife {
         self.change(order).await;
     }
 
-    fn give_up_later(&self, id: u64) {
+    fn give_up_in_time(&self, id: u64, over: UnderWayUntil) {
         let outcomes = self.outcomes.sender.clone();
-        let later = async move {
-            tokio::time::sleep(CHANGE_TIME).await;
-            // The job may be over by then.
-            let _ = outcomes.send(Outcome::TimeOver(id));
+        let in_time = async move {
+            if timeout(CHANGE_TIME, over).await.is_err() {
+                // The job may be over by then.
+                let _ = outcomes.send(Outcome::TimeOver(id));
+            }
         };
-        tokio::spawn(later.in_current_span());
+        tokio::spawn(in_time.in_current_span());
     }
 
     /// Every rank: makes changes, those to links at once, those to the guest as fast as that goes.
