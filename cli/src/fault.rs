@@ -90,6 +90,10 @@ fn carry_out(options: &Options) -> Result<String, FaultError> {
     let job = job::choose(running, options.job.as_deref())?;
     let Task::Change(changes) = &options.task else { return Ok(shown(&job, options.json)) };
     let words: Vec<String> = changes.iter().map(Change::to_string).collect();
+    if changes.iter().any(|change| matches!(change, Change::Restart(_))) {
+        // It takes as long as a boot, and says nothing meanwhile.
+        let _ = writeln!(std::io::stderr(), "mvpnet: waiting until the guests are up again");
+    }
     match control::ask(job.process, &Request::Change(words.clone()))? {
         Answer::Done(job) => Ok(done(&job, &words, options.json)),
         Answer::Refused(why) => Err(FaultError::Refused(why)),

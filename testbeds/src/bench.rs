@@ -25,11 +25,12 @@ use tempfile::TempDir;
 
 use self::{
     carrier::{Carrier, Programs},
-    interrupt::{Interrupt, now},
+    interrupt::Interrupt,
     job::{Job, Spec},
     options::{Options, Section},
     table::{Row, Table},
 };
+use crate::wall::now;
 
 /// The program.
 pub fn main() -> ExitCode {

@@ -13,7 +13,8 @@ use std::time::Duration;
 use mvpnet_sim::Change;
 use mvpnet_sim::cluster::{Cluster, ClusterError, EXEC_TIME, Output, PING_TIME};
 
-use process::{Said, nap};
+use crate::wall::nap;
+use process::Said;
 use start::Job;
 pub use start::Spec;
 

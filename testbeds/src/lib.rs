@@ -14,3 +14,4 @@ pub mod cluster;
 pub mod loadgen;
 #[cfg(feature = "mpi")]
 pub mod relay;
+mod wall;

@@ -6,11 +6,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{bail, ensure};
 use nix::sys::signal::{SigSet, Signal};
+
+use crate::wall::{nap, now};
 
 /// How often to look at a condition.
 const LOOK: Duration = Duration::from_millis(20);
@@ -75,16 +77,4 @@ impl Interrupt {
             nap(LOOK);
         }
     }
-}
-
-/// The wall clock of the benchmark.
-#[allow(clippy::disallowed_methods, reason = "a benchmark measures with the wall clock")]
-pub fn now() -> Instant {
-    Instant::now()
-}
-
-/// Sleeps between two looks at another process.
-#[allow(clippy::disallowed_methods, reason = "other processes' files and ends have no descriptor to wait on")]
-pub fn nap(time: Duration) {
-    thread::sleep(time);
 }

@@ -17,10 +17,11 @@ use serde_json::Value;
 
 use super::{
     carrier::{Carrier, Lines, Net, Programs},
-    interrupt::{Interrupt, nap, now},
+    interrupt::Interrupt,
     processes,
 };
 use crate::loadgen;
+use crate::wall::{nap, now};
 
 /// How long a job may take to end once it is told to.
 const ENDING: Duration = Duration::from_secs(20);

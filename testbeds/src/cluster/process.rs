@@ -2,9 +2,11 @@
 
 use std::io::{self, Read, Seek};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mvpnet_sim::cluster::ClusterError;
+
+use crate::wall::{nap, now};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
@@ -50,12 +52,11 @@ fn said(command: &mut Command, limit: Duration) -> io::Result<Said> {
 }
 
 /// Waits until `look` finds something, for so long at most.
-#[allow(clippy::disallowed_methods, reason = "other processes take real time")]
 pub(super) fn wait_for<T, E>(
     limit: Duration,
     mut look: impl FnMut() -> Option<Result<T, E>>,
 ) -> Result<Option<T>, E> {
-    let start = Instant::now();
+    let start = now();
     loop {
         if let Some(found) = look() {
             return found.map(Some);
@@ -65,10 +66,4 @@ pub(super) fn wait_for<T, E>(
         }
         nap(LOOK);
     }
-}
-
-/// Lets real time pass.
-#[allow(clippy::disallowed_methods, reason = "guests live in real time")]
-pub(super) fn nap(time: Duration) {
-    std::thread::sleep(time);
 }

@@ -89,16 +89,21 @@ fn a_frame_for_another_rank_is_astray() {
     assert!(matches!(violation(&sim), Violation::Astray { to: 2, meant: 1, .. }));
 }
 
+/// Rank 0 sends a broadcast anew, and a copy for rank 2 alone sets out and ends.
+fn one_copy_ends(sim: &mut Sim, lost: Option<DropReason>) {
+    let (from, to) = (rank(sim, 0), rank(sim, 2));
+    let frame = got(sim, 2)[0].clone();
+    floods(sim, from, &frame);
+    let arrival = Arrival { at: sim.world.now, corrupt_bit: None };
+    sim.world.audit_on_its_way(to, &frame, &frame, &arrival, false);
+    sim.world.audit_ended(to, &frame, lost);
+}
+
 #[test]
 fn a_broadcast_comes_to_all_that_are_connected() {
     let mut sim = ran();
-    let (from, to) = (rank(&sim, 0), rank(&sim, 2));
     // One more is sent, and a copy for rank 2 sets out, but none for rank 1.
-    let frame = got(&mut sim, 2)[0].clone();
-    floods(&mut sim, from, &frame);
-    let arrival = Arrival { at: sim.world.now, corrupt_bit: None };
-    sim.world.audit_on_its_way(to, &frame, &frame, &arrival, false);
-    sim.world.audit_ended(to, &frame, None);
+    one_copy_ends(&mut sim, None);
     let Violation::BroadcastMissed { to: 1, fate: Fate::NotSent, .. } = violation(&sim) else {
         panic!("{}", violation(&sim))
     };
@@ -107,12 +112,7 @@ fn a_broadcast_comes_to_all_that_are_connected() {
 #[test]
 fn a_broadcast_that_is_dropped_without_a_reason_is_missed() {
     let mut sim = ran();
-    let (from, to) = (rank(&sim, 0), rank(&sim, 2));
-    let frame = got(&mut sim, 2)[0].clone();
-    floods(&mut sim, from, &frame);
-    let arrival = Arrival { at: sim.world.now, corrupt_bit: None };
-    sim.world.audit_on_its_way(to, &frame, &frame, &arrival, false);
-    sim.world.audit_ended(to, &frame, Some(DropReason::Partition));
+    one_copy_ends(&mut sim, Some(DropReason::Partition));
     let expected =
         "frame 2 of rank 0, sent at 0.001000000s, did not reach the connected rank 2: it was dropped";
     assert!(violation(&sim).to_string().contains(expected), "{}", violation(&sim));

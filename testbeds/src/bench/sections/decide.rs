@@ -6,10 +6,10 @@ use mvpnet_switch::{Config, Delivery, Ingress, Instant, Rank, Switch, World};
 
 use super::super::{
     Bench,
-    interrupt::now,
     table::{Row, Table, Target},
 };
 use crate::loadgen::frame::{self, BROADCAST, Kind, Message, rank_mac};
+use crate::wall::now;
 
 const RANKS: u32 = 16;
 const DECISIONS: u64 = 1_000_000;

@@ -9,13 +9,13 @@ use super::{
     super::{
         Bench,
         carrier::{Carrier, Net},
-        interrupt::now,
         job::Spec,
         processes,
         table::{Table, Target},
     },
     STARTING, is_mvpnet,
 };
+use crate::wall::now;
 
 /// What is done at the start is over by then.
 const SETTLE: Duration = Duration::from_secs(2);

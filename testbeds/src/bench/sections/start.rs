@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use super::{
-    super::{Bench, carrier::Net, interrupt::now, job::Spec, table::Table},
+    super::{Bench, carrier::Net, job::Spec, table::Table},
     is_mvpnet,
 };
+use crate::wall::now;
 
 const RANKS: u32 = 32;
 const LIMIT: Duration = Duration::from_secs(120);
