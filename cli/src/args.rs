@@ -68,7 +68,10 @@ impl From<Usage> for Stop {
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Stop> {
     let mut words = words.into_iter();
     let program = words.next().unwrap_or_else(|| "mvpnet".into());
-    let line = CommandLine::try_parse_from(std::iter::once(program).chain(words)).map_err(stop)?;
+    let mut words = words.peekable();
+    let help = help_of(words.peek());
+    let line = CommandLine::try_parse_from(std::iter::once(program).chain(words))
+        .map_err(|error| stop(error, help))?;
     Ok(match line.command {
         None => Invocation::Launch(Options::read(line.launch)?),
         Some(Command::Up(up)) => {
@@ -82,10 +85,20 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
     })
 }
 
-fn stop(error: clap::Error) -> Stop {
+/// The command that explains the subcommand which the first word names.
+fn help_of(word: Option<&OsString>) -> &'static str {
+    match word.and_then(|word| word.to_str()) {
+        Some("up") => "mvpnet up --help",
+        Some("sim") => "mvpnet sim --help",
+        Some("fault") => "mvpnet fault --help",
+        _ => "mvpnet --help",
+    }
+}
+
+fn stop(error: clap::Error, help: &'static str) -> Stop {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Show(error),
-        _ => Stop::Usage(error.into()),
+        _ => Stop::Usage(Usage::of_command_line(&error, help)),
     }
 }
 

@@ -5,7 +5,7 @@ mod options;
 mod outputs;
 mod progress;
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -67,7 +67,7 @@ fn simulate(options: &Options) -> Result<(), Stop> {
 fn read(options: &Options) -> Result<(Scenario, u64), Stop> {
     let file = options.file.display().to_string();
     let text =
-        std::fs::read_to_string(&options.file).map_err(|error| Stop::Usage(format!("{file}: {error}")))?;
+        std::fs::read_to_string(&options.file).map_err(|error| Stop::Usage(unreadable(&file, &error)))?;
     let mut scenario = Scenario::parse(&file, &text).map_err(|error| Stop::Usage(error.to_string()))?;
     if scenario.name.is_empty()
         && let Some(stem) = options.file.file_stem()
@@ -79,6 +79,17 @@ fn read(options: &Options) -> Result<(Scenario, u64), Stop> {
         None => Err(Stop::Usage(format!(
             "{file} has no seed, without which nobody can see the same again: write `seed = 1` into it, or add --seed 1"
         ))),
+    }
+}
+
+fn unreadable(file: &str, error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            format!("{file}: there is no such file\n`mvpnet sim --help` shows a scenario to begin with")
+        }
+        ErrorKind::IsADirectory => format!("{file} is a directory: name one of the scenarios in it"),
+        ErrorKind::InvalidData => format!("{file} is no text, let alone a scenario"),
+        _ => format!("{file}: {error}"),
     }
 }
 

@@ -77,7 +77,7 @@ fn wrong_usage_says_what_to_do_and_simulates_nothing() {
     std::fs::write(dir.path().join("seedless.toml"), PING.replace("seed = 1\n", "")).unwrap();
     for (arguments, message) in [
         (&[][..], "mvpnet sim needs a scenario"),
-        (&["absent.toml"], "absent.toml: No such file"),
+        (&["absent.toml"], "absent.toml: there is no such file"),
         (&["seedless.toml"], "seedless.toml has no seed, without which"),
         (&["case.toml", "--seed", "-1"], "--seed"),
         (&["case.toml", "--seed", "x"], "--seed x: expected a whole number"),
@@ -85,7 +85,7 @@ fn wrong_usage_says_what_to_do_and_simulates_nothing() {
         (&["case.toml", "--until", "0s"], "--until 0s: expected"),
         (&["case.toml", "--html", "case.toml"], "--html case.toml is the scenario too"),
         (&["case.toml", "--html", "x", "--json", "x"], "--html x is --json too"),
-        (&["case.toml", "--json", "/nowhere/x"], "--json /nowhere/x: No such file"),
+        (&["case.toml", "--json", "/nowhere/x"], "--json /nowhere/x: its directory is not there"),
         (&["case.toml", "--sed", "1"], "there is no flag --sed; a similar one is --seed"),
     ] {
         let output = sim(dir.path(), arguments);

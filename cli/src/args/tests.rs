@@ -300,6 +300,20 @@ fn wrong_usage_says_what_to_do() {
 }
 
 #[test]
+fn a_wrong_command_line_is_referred_to_the_help_of_its_subcommand() {
+    for (line, help) in [
+        ("--nope", "mvpnet --help"),
+        ("up --nope", "mvpnet up --help"),
+        ("sim --sed 1", "mvpnet sim --help"),
+        ("fault --jobb x", "mvpnet fault --help"),
+    ] {
+        let words = std::iter::once("mvpnet").chain(line.split_whitespace()).map(OsString::from);
+        let Err(Stop::Usage(usage)) = parse(words) else { panic!("{line} is no wrong usage") };
+        assert!(usage.to_string().ends_with(&format!("\ntry `{help}`")), "{line}: {usage}");
+    }
+}
+
+#[test]
 fn an_application_that_cannot_be_found_is_refused_before_anything_starts() {
     let shared = only("-i x foo-that-is-not-there -i y.img").shared;
     let usage = check::application(&shared, Some(OsStr::new("/usr/bin"))).unwrap_err();

@@ -18,8 +18,13 @@ pub const USAGE_EXIT_CODE: u8 = 2;
 #[derive(Debug, Error)]
 pub enum Usage {
     /// A flag that is none, a value that is missing.
-    #[error("{0}\ntry `mvpnet --help`")]
-    CommandLine(String),
+    #[error("{problem}\ntry `{help}`")]
+    CommandLine {
+        /// What is wrong.
+        problem: String,
+        /// The command that says how it is right.
+        help: &'static str,
+    },
     /// A value that its flag does not take.
     #[error("{}", value_text(flag, value, problem))]
     Value {
@@ -184,15 +189,16 @@ pub fn usage_text(error: &Usage, me: Option<u32>) -> Option<String> {
     }
 }
 
-impl From<clap::Error> for Usage {
-    /// clap's message with its suggestion, without the summary of all flags that would hide it.
-    fn from(error: clap::Error) -> Self {
+impl Usage {
+    /// clap's message with its suggestion, without the summary of all flags that would hide it. `help` is the command
+    /// that says what there is.
+    pub(super) fn of_command_line(error: &clap::Error, help: &'static str) -> Self {
         let text = |kind| match error.get(kind) {
             Some(ContextValue::String(text)) => Some(text.clone()),
             Some(ContextValue::Strings(texts)) => texts.first().cloned(),
             _ => None,
         };
-        let message = match (error.kind(), text(ContextKind::InvalidArg)) {
+        let problem = match (error.kind(), text(ContextKind::InvalidArg)) {
             (ErrorKind::UnknownArgument, Some(flag)) => match text(ContextKind::SuggestedArg) {
                 Some(known) => format!("there is no flag {flag}; a similar one is {known}"),
                 None => format!("there is no flag {flag}"),
@@ -201,7 +207,7 @@ impl From<clap::Error> for Usage {
             (ErrorKind::TooManyValues, Some(flag)) => format!("{flag} takes no value"),
             _ => first_paragraph(&error.render().to_string()),
         };
-        Self::CommandLine(message)
+        Self::CommandLine { problem, help }
     }
 }
 

@@ -81,7 +81,12 @@ impl Output {
 }
 
 fn create(flag: &str, path: &Path) -> Result<File, String> {
-    File::create(path).map_err(|error| format!("{flag} {}: {error}", path.display()))
+    File::create(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("{flag} {}: its directory is not there: make it, or name another place", path.display())
+        }
+        _ => format!("{flag} {}: {error}", path.display()),
+    })
 }
 
 fn write_out(text: &str) -> Result<(), String> {
