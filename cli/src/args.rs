@@ -15,6 +15,7 @@ mod options;
 mod per_rank;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod usage;
 mod values;
 
@@ -28,8 +29,9 @@ pub use help::long_version;
 pub use host::{HostDefaults, search_domains};
 pub use options::{GRACE, GRACE_EMULATED, Options, RankOptions, Shared};
 pub use per_rank::PerRank;
+pub use tunnel::{Reach, Span, Tunnel, host};
 pub use usage::{USAGE_EXIT_CODE, Usage, report_usage, usage_text};
-pub use values::{Capture, JOB_NAME_MAX, MTU, NetKind, ValueError};
+pub use values::{Capture, JOB_NAME_MAX, MTU, NetKind, ValueError, memory_mib};
 
 /// What the program was called to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,8 +40,8 @@ pub enum Invocation {
     Launch(Options),
     /// Be all ranks.
     Up {
-        /// How many.
-        ranks: u32,
+        /// Which ranks of what network, and how they reach the others.
+        reach: Reach,
         /// What they do.
         options: Options,
     },
@@ -47,6 +49,12 @@ pub enum Invocation {
     Sim(crate::sim::Options),
     /// Change a job that runs.
     Fault(crate::fault::Options),
+    /// Start, show or end a whole lab.
+    Lab(crate::lab::Options),
+    /// Find what is in the way of guests and their network.
+    Doctor(crate::doctor::Options),
+    /// Be the switch of guests on other servers, or see to one.
+    Bridge(crate::bridge::Options),
 }
 
 /// Why there is nothing to do.
@@ -78,10 +86,14 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
             let up = *up;
             let ranks = options::one("--ranks", &up.ranks, values::ranks)?;
             let options = Options::read(up.launch)?;
-            Invocation::Up { ranks: ranks.ok_or(Usage::NoRanks)?, options }
+            let reach = Reach::read(&up.tunnel, ranks.ok_or(Usage::NoRanks)?)?;
+            Invocation::Up { reach, options }
         }
         Some(Command::Sim(flags)) => Invocation::Sim(crate::sim::Options::read(flags)?),
         Some(Command::Fault(flags)) => Invocation::Fault(crate::fault::Options::read(flags)?),
+        Some(Command::Lab(flags)) => Invocation::Lab(crate::lab::Options::read(flags)?),
+        Some(Command::Doctor(flags)) => Invocation::Doctor(crate::doctor::Options::read(flags)?),
+        Some(Command::Bridge(flags)) => Invocation::Bridge(crate::bridge::Options::read(*flags)?),
     })
 }
 
@@ -91,6 +103,9 @@ fn help_of(word: Option<&OsString>) -> &'static str {
         Some("up") => "mvpnet up --help",
         Some("sim") => "mvpnet sim --help",
         Some("fault") => "mvpnet fault --help",
+        Some("lab") => "mvpnet lab --help",
+        Some("doctor") => "mvpnet doctor --help",
+        Some("bridge") => "mvpnet bridge --help",
         _ => "mvpnet --help",
     }
 }

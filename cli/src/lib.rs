@@ -4,7 +4,11 @@
 //! lives in the node crate, not here.
 
 pub mod args;
+pub mod bridge;
+mod columns;
+pub mod doctor;
 pub mod fault;
+pub mod lab;
 pub mod logs;
 pub mod progress;
 pub mod run;

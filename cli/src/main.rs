@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use mvpnet_cli::args::{self, Invocation, Stop};
-use mvpnet_cli::{fault, run};
+use mvpnet_cli::{bridge, fault, run};
 use mvpnet_qemu_driver::supervise::run_hidden;
 use mvpnet_transports::launcher::launcher_env;
 
@@ -26,8 +26,11 @@ fn main() -> ExitCode {
 fn run(invocation: &Invocation) -> ExitCode {
     match invocation {
         Invocation::Launch(options) => run::mpi::run(options),
-        Invocation::Up { ranks, options } => run::up::run(*ranks, options),
+        Invocation::Up { reach, options } => run::up::run(reach, options),
         Invocation::Sim(options) => mvpnet_cli::sim::run(options),
         Invocation::Fault(options) => fault::run(options),
+        Invocation::Lab(options) => mvpnet_cli::lab::run(options),
+        Invocation::Doctor(options) => mvpnet_cli::doctor::run(options),
+        Invocation::Bridge(options) => bridge::run(options),
     }
 }

@@ -5,11 +5,14 @@
 pub mod mpi;
 mod plan;
 mod rank;
+mod ready_file;
 mod room;
 #[cfg(feature = "mpi")]
 mod siblings;
 mod statistics;
+mod tap;
 mod tell;
+mod tunnel;
 pub mod up;
 
 use std::process::ExitCode;

@@ -1,9 +1,12 @@
-//! The control socket of a running job: how another program on the host of rank 0 asks what is set, and sets it.
+//! Control sockets: how another program on the host asks a running job, at its rank 0, what is set, and sets it,
+//! and a running bridge how it does.
 //!
-//! It is a unix socket in a directory that only its user can enter, named by the process id of rank 0:
-//! `$XDG_RUNTIME_DIR/mvpnet/PID.sock`, or `/tmp/mvpnet-UID/PID.sock` where there is no such directory. One
-//! connection is one request and one answer, each a line of JSON. It lives as long as the job, and a keeper removes
-//! it if rank 0 dies.
+//! A control socket is a unix socket in a directory that only its user can enter, named by the process id:
+//! `$XDG_RUNTIME_DIR/mvpnet/PID.sock`, or `/tmp/mvpnet-UID/PID.sock` where there is no such directory; that of a
+//! bridge ends in `.bridge.sock`. One connection is one request and one answer, each a line of JSON. It lives as long
+//! as the job or the bridge, and a keeper removes it if the process dies.
+//!
+//! What jobs are asked is here; what bridges are asked is in [`bridge`](crate::bridge).
 
 mod client;
 mod place;
@@ -11,5 +14,8 @@ mod protocol;
 mod server;
 
 pub use client::{AskError, ask, running};
+pub(crate) use client::{ask_all, ask_one};
+pub use place::Kind;
+pub(crate) use protocol::Reply;
 pub use protocol::{Answer, JobInfo, Request};
 pub(crate) use server::{Asked, Control};

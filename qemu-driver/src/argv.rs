@@ -116,6 +116,12 @@ fn cluster_netdev(cluster: &ClusterNet) -> Value {
                     .with("remote.path", switch),
             }
         }
+        // Without the scripts, which would have qemu look for bridges of its own.
+        ClusterNet::Tap(interface) => Value::new("tap")
+            .with("id", "cluster")
+            .with("ifname", interface)
+            .with("script", "no")
+            .with("downscript", "no"),
     }
 }
 

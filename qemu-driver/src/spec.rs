@@ -120,6 +120,8 @@ pub enum ClusterNet {
     Stream(StreamEnd),
     /// One frame per datagram.
     Dgram(DgramEnd),
+    /// A tap interface of the host that is there already: the kernel carries the frames, no switch of ours.
+    Tap(String),
 }
 
 /// qemu's end of a stream link.

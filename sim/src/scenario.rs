@@ -30,8 +30,8 @@
 //! | --- | --- |
 //! | `model` | what a scenario consists of |
 //! | `check` | what a scenario must not say |
-//! | `read`, `table`, `write` | from and to TOML |
-//! | `error`, `suggest` | what is wrong with a file, and what to write instead |
+//! | `read`, `write` | from and to TOML; what is generic about it is in `mvpnet_settings` |
+//! | `suggest` | what to write instead of what is wrong |
 //! | `run` | a scenario on a simulation |
 //! | `station`, `job`, `programs` | its guests, what they have to send, and how hosts send it |
 //! | `stamp`, `content` | what frames, datagrams and connections carry |
@@ -39,7 +39,6 @@
 
 mod check;
 mod content;
-mod error;
 mod job;
 mod lines;
 mod model;
@@ -51,17 +50,18 @@ mod run;
 mod stamp;
 mod station;
 mod suggest;
-mod table;
 mod tally;
 mod times;
 mod write;
 
 pub use check::{Invalid, Place};
-pub use error::ScenarioError;
 pub use model::{Kind, Ranks, Scenario, Targets, Traffic};
 pub use report::{Report, Row};
 pub use run::{Run, RunError};
 pub use times::Times;
+
+/// Why a text is no scenario. It shows the line that is wrong.
+pub type ScenarioError = mvpnet_settings::SettingsError;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use mvpnet_switch::{Config, Delivery, Ingress, Instant, MacAddr, Switch};
+use mvpnet_switch::{Bridge, BridgeConfig, Config, Delivery, Ingress, Instant, MacAddr, Switch};
 
 #[allow(dead_code, reason = "the tests use the rest")]
 #[path = "../tests/suite/frames.rs"]
@@ -35,6 +35,13 @@ fn main() {
         println!("{name:<40} {:>6.1}", nanos_per_decision(ingress, &frame, decisions));
     }
     println!("{:<40} {:>6.1}", "made-up sources, table full", nanos_per_made_up_source(decisions));
+    let bridge_cases = [
+        ("bridge: unicast, learned", plain(OTHER_CONTAINER, CONTAINER)),
+        ("bridge: broadcast to 15 ports", plain(MacAddr::BROADCAST, CONTAINER)),
+    ];
+    for (name, frame) in bridge_cases {
+        println!("{name:<40} {:>6.1}", nanos_per_bridge_decision(&frame, decisions));
+    }
 }
 
 /// A TCP segment over IPv6 from rank 0 to rank 1, all zeros but for what the switch looks at.
@@ -62,6 +69,19 @@ fn nanos_per_decision(ingress: Ingress, frame: &[u8], decisions: u32) -> f64 {
     nanos_per_call(decisions, |number| {
         let now = Instant::ZERO + Duration::from_nanos(u64::from(number));
         let _ = black_box(switch.decide(now, ingress, black_box(frame), frame.len()));
+    })
+}
+
+fn nanos_per_bridge_decision(frame: &[u8], decisions: u32) -> f64 {
+    let mut bridge = Bridge::new(BridgeConfig { storm_limit: None, ..BridgeConfig::default() });
+    let ports: Vec<_> = (40..56).map(|number| bridge.add_port(vni(number)).expect("a free VNI")).collect();
+    for last in 0..=255 {
+        let frame = plain(MacAddr::BROADCAST, MacAddr::new([0x02, 0x42, 0xac, 0x11, 0, last]));
+        let _ = bridge.decide(Instant::ZERO, ports[usize::from(last) % 16], &frame, frame.len());
+    }
+    nanos_per_call(decisions, |number| {
+        let now = Instant::ZERO + Duration::from_nanos(u64::from(number));
+        let _ = black_box(bridge.decide(now, ports[2], black_box(frame), frame.len()));
     })
 }
 

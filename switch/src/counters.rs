@@ -6,7 +6,7 @@
 
 use std::ops::AddAssign;
 
-use crate::{Control, DropReason, PortId, ReplyKind};
+use crate::{Control, DropReason, PortId, ReplyKind, Vni};
 
 const REASONS: usize = DropReason::ALL.len();
 
@@ -54,6 +54,12 @@ impl Drops {
         })
     }
 
+    pub(crate) fn add(&mut self, more: &Drops) {
+        for (tally, more) in self.by_reason.iter_mut().zip(&more.by_reason) {
+            tally.add(*more);
+        }
+    }
+
     pub(crate) fn count_all(&mut self, reason: DropReason, frames: Tally) {
         self.by_reason[reason.index()].add(frames);
     }
@@ -92,7 +98,27 @@ impl PortCounters {
         }
     }
 
-    fn check(&self, port: &'static str) -> Result<(), Imbalance> {
+    /// The tallies but for drops, with their names.
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        [
+            ("received-frames", self.received.frames),
+            ("received-bytes", self.received.bytes),
+            ("offered-frames", self.offered.frames),
+            ("offered-bytes", self.offered.bytes),
+            ("sent-frames", self.sent.frames),
+            ("sent-bytes", self.sent.bytes),
+        ]
+        .into_iter()
+    }
+
+    pub(crate) fn add(&mut self, more: &PortCounters) {
+        self.received.add(more.received);
+        self.offered.add(more.offered);
+        self.sent.add(more.sent);
+        self.egress_drops.add(&more.egress_drops);
+    }
+
+    pub(crate) fn check(&self, port: &'static str) -> Result<(), Imbalance> {
         let drops = self.egress_drops.total();
         let units = [
             ("copies", self.offered.frames, self.sent.frames, drops.frames),
@@ -118,6 +144,8 @@ pub struct FdbCounters {
     pub aged_out: u64,
     /// Frames whose source was not learned for want of room.
     pub table_full: u64,
+    /// Addresses forgotten because their port was removed, which happens in a [`Bridge`](crate::Bridge) only.
+    pub flushed: u64,
 }
 
 /// Everything that one rank's switch counts.
@@ -127,6 +155,8 @@ pub struct Counters {
     pub guest: PortCounters,
     /// The ports of all peers together.
     pub peers: PortCounters,
+    /// The port of the tunnel, if there is one.
+    pub tunnel: PortCounters,
     /// Frames sent on to one port.
     pub forwarded: u64,
     /// Frames sent on to everyone; the last ranks of the tree have nobody to send them to but their guest.
@@ -167,12 +197,30 @@ pub enum Imbalance {
         dropped: u64,
     },
     /// Copies are pending at a time when none should be.
-    #[error("{guest} copies for the guest and {peers} copies for peers are still pending")]
+    #[error(
+        "{guest} copies for the guest, {peers} copies for peers and {tunnel} copies for the tunnel are still pending"
+    )]
     Pending {
         /// Copies for the guest.
         guest: u64,
         /// Copies for peers.
         peers: u64,
+        /// Copies for the tunnel.
+        tunnel: u64,
+    },
+    /// Copies are pending at a bridge's port at a time when none should be.
+    #[error("{copies} copies are still pending")]
+    PendingAtPort {
+        /// How many.
+        copies: u64,
+    },
+    /// The books of one port of a bridge do not balance.
+    #[error("VNI {vni}: {imbalance}")]
+    AtPort {
+        /// The port's.
+        vni: Vni,
+        /// How they fail to.
+        imbalance: Box<Imbalance>,
     },
 }
 
@@ -187,43 +235,40 @@ impl Counters {
         self.consumed[control as usize]
     }
 
+    /// The rest of the answers are about frames that are among the dropped.
+    fn answers_to_what_was_not_dropped(&self) -> u64 {
+        let kinds = ReplyKind::ALL.iter().filter(|kind| kind.drop_reason().is_none());
+        kinds.map(|&kind| self.answered(kind)).sum()
+    }
+
     /// Checks that the books balance; copies may still be pending.
     pub fn check(&self) -> Result<(), Imbalance> {
-        let received = self.guest.received.frames + self.peers.received.frames;
+        let received = self.ports().map(|(_, port)| port.received.frames).sum();
         let decided = self.forwarded
             + self.flooded
-            + self.answered.iter().sum::<u64>()
+            + self.answers_to_what_was_not_dropped()
             + self.consumed.iter().sum::<u64>()
             + self.ingress_drops.total().frames;
         if received != decided {
             return Err(Imbalance::Frames { received, decided });
         }
-        self.guest.check("guest")?;
-        self.peers.check("peers")
+        self.ports().try_for_each(|(name, port)| port.check(name))
     }
 
     /// Checks that the books balance and that no copy is pending, as when everything has been drained.
     pub fn check_settled(&self) -> Result<(), Imbalance> {
         self.check()?;
-        match (self.guest.pending().frames, self.peers.pending().frames) {
-            (0, 0) => Ok(()),
-            (guest, peers) => Err(Imbalance::Pending { guest, peers }),
+        match [&self.guest, &self.peers, &self.tunnel].map(|port| port.pending().frames) {
+            [0, 0, 0] => Ok(()),
+            [guest, peers, tunnel] => Err(Imbalance::Pending { guest, peers, tunnel }),
         }
     }
 
     /// All counters with their names, for logs and statistics. The order and the names stay the same from
     /// run to run; counters that are zero are included.
     pub fn iter(&self) -> impl Iterator<Item = (String, u64)> + '_ {
-        let ports = [("guest", &self.guest), ("peers", &self.peers)];
-        let tallies = ports.into_iter().flat_map(|(port, counters)| {
-            let tallies =
-                [("received", counters.received), ("offered", counters.offered), ("sent", counters.sent)];
-            tallies.into_iter().flat_map(move |(what, tally)| {
-                [
-                    (format!("{port}-{what}-frames"), tally.frames),
-                    (format!("{port}-{what}-bytes"), tally.bytes),
-                ]
-            })
+        let tallies = self.ports().flat_map(|(port, counters)| {
+            counters.tallies().map(move |(what, count)| (format!("{port}-{what}"), count))
         });
         let decided = [("forwarded", self.forwarded), ("flooded", self.flooded)];
         let answered =
@@ -245,12 +290,19 @@ impl Counters {
             .chain(named_drops("ingress", &self.ingress_drops))
             .chain(named_drops("guest-egress", &self.guest.egress_drops))
             .chain(named_drops("peers-egress", &self.peers.egress_drops))
+            .chain(named_drops("tunnel-egress", &self.tunnel.egress_drops))
+    }
+
+    /// The kinds of ports, with their names.
+    fn ports(&self) -> impl Iterator<Item = (&'static str, &PortCounters)> {
+        [("guest", &self.guest), ("peers", &self.peers), ("tunnel", &self.tunnel)].into_iter()
     }
 
     pub(crate) fn port(&mut self, port: PortId) -> &mut PortCounters {
         match port {
             PortId::Guest => &mut self.guest,
             PortId::Peer(_) => &mut self.peers,
+            PortId::Tunnel(_) => &mut self.tunnel,
         }
     }
 
@@ -263,7 +315,11 @@ impl Counters {
     }
 }
 
-fn named_drops<'a>(place: &'static str, drops: &'a Drops) -> impl Iterator<Item = (String, u64)> + 'a {
+/// Drops by their names, which begin with the `place`.
+pub(crate) fn named_drops<'a>(
+    place: &'static str,
+    drops: &'a Drops,
+) -> impl Iterator<Item = (String, u64)> + 'a {
     DropReason::ALL.iter().map(move |&reason| (format!("{place}-drop-{reason}"), drops.by(reason).frames))
 }
 

@@ -1,25 +1,27 @@
 //! The filtering database: on which port a foreign MAC address was last seen (IEEE 802.1Q §8.8).
 //!
-//! Foreign addresses are those of containers, nested guests and bonds inside guests; the ranks' own never
-//! get here. All memory is taken when the table is made. Addresses are kept in the order in which they were
+//! In a rank's switch these are foreign addresses, those of containers, nested guests and bonds inside guests;
+//! the ranks' own never get here. In a bridge they are all addresses. All memory is taken when the table is made. Addresses are kept in the order in which they were
 //! last seen, so that those to forget are always at the front: ageing takes constant time and no timer.
 //!
 //! A full table learns nothing new until an entry has aged out. Live entries are never displaced, so a
 //! guest that makes up addresses cannot push out those of others; it can only keep new ones from being
-//! learned, whose frames then flood.
+//! learned, whose frames then flood. Where that would hurt, a [`Census`] gives each port its share.
 
 use std::time::Duration;
 
 use crate::counters::FdbCounters;
 use crate::{Instant, MacAddr, PortId};
 
-/// The table of learned MAC addresses.
+/// The table of learned MAC addresses, on ports of type `P`.
 #[derive(Clone, Debug)]
-pub struct Fdb {
+pub struct Fdb<P = PortId> {
     /// Open addressing with linear probing: entry numbers, `NIL` where free.
     slots: Box<[u32]>,
-    entries: Box<[Entry]>,
-    /// First of the unused entries, linked through `newer`.
+    /// Those that have ever been used; there is room for `capacity`.
+    entries: Vec<Entry<P>>,
+    capacity: usize,
+    /// First of the entries that are unused again, linked through `newer`.
     unused: u32,
     oldest: u32,
     newest: u32,
@@ -31,18 +33,39 @@ pub struct Fdb {
 
 /// A learned address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FdbEntry {
+pub struct FdbEntry<P = PortId> {
     /// The address.
     pub mac: MacAddr,
     /// Where it was last seen.
-    pub port: PortId,
+    pub port: P,
     /// When it was last seen.
     pub seen: Instant,
 }
 
+/// Knows how many addresses are on each port, and whether there may be more.
+pub(crate) trait Census<P> {
+    /// Whether an address may be added on `port`. Those that move there are never refused.
+    fn has_room(&self, port: P) -> bool;
+    /// There is one more.
+    fn came(&mut self, port: P);
+    /// There is one less.
+    fn went(&mut self, port: P);
+}
+
+/// Every port may fill the table.
+impl<P> Census<P> for () {
+    fn has_room(&self, _: P) -> bool {
+        true
+    }
+
+    fn came(&mut self, _: P) {}
+
+    fn went(&mut self, _: P) {}
+}
+
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    learned: FdbEntry,
+struct Entry<P> {
+    learned: FdbEntry<P>,
     older: u32,
     newer: u32,
 }
@@ -59,20 +82,18 @@ const SWEEP: usize = 2;
 impl Fdb {
     /// The largest table that can be made.
     pub const MAX_CAPACITY: usize = 1 << 20;
+}
 
+impl<P: Copy + Eq> Fdb<P> {
     /// A table for `capacity` addresses, at most [`Fdb::MAX_CAPACITY`], each forgotten when it has been
     /// silent for `ageing_time`.
-    pub(crate) fn new(capacity: usize, ageing_time: Duration) -> Fdb {
+    pub(crate) fn new(capacity: usize, ageing_time: Duration) -> Fdb<P> {
         let capacity = capacity.min(Fdb::MAX_CAPACITY);
-        let vacant = FdbEntry { mac: MacAddr::BROADCAST, port: PortId::Guest, seen: Instant::ZERO };
-        let entries = (0..capacity).map(|number| {
-            let newer = if number + 1 < capacity { number as u32 + 1 } else { NIL };
-            Entry { learned: vacant, older: NIL, newer }
-        });
         Fdb {
             slots: vec![NIL; (4 * capacity).next_power_of_two().max(4)].into(),
-            entries: entries.collect(),
-            unused: if capacity > 0 { 0 } else { NIL },
+            entries: Vec::with_capacity(capacity),
+            capacity,
+            unused: NIL,
             oldest: NIL,
             newest: NIL,
             len: 0,
@@ -83,7 +104,7 @@ impl Fdb {
 
     /// How many addresses the table can hold.
     pub fn capacity(&self) -> usize {
-        self.entries.len()
+        self.capacity
     }
 
     /// How many addresses the table holds, counting those that have aged but are not cleared away yet.
@@ -97,14 +118,14 @@ impl Fdb {
     }
 
     /// Where `mac` was last seen, unless that is too long ago.
-    pub fn lookup(&self, now: Instant, mac: MacAddr) -> Option<PortId> {
+    pub fn lookup(&self, now: Instant, mac: MacAddr) -> Option<P> {
         let slot = self.find(mac)?;
         let entry = &self.entries[self.slots[slot] as usize].learned;
         (!self.has_aged(entry, now)).then_some(entry.port)
     }
 
     /// The addresses that have not aged, in the order in which they were last seen, oldest first.
-    pub fn entries(&self, now: Instant) -> impl Iterator<Item = FdbEntry> + '_ {
+    pub fn entries(&self, now: Instant) -> impl Iterator<Item = FdbEntry<P>> + '_ {
         let mut next = self.oldest;
         std::iter::from_fn(move || {
             let entry = self.entries.get(next as usize)?;
@@ -115,17 +136,29 @@ impl Fdb {
     }
 
     /// Notes that `mac` was seen on `port`, and forgets a few addresses whose time is up.
-    pub(crate) fn learn(&mut self, now: Instant, mac: MacAddr, port: PortId, counters: &mut FdbCounters) {
+    pub(crate) fn learn(
+        &mut self,
+        now: Instant,
+        mac: MacAddr,
+        port: P,
+        census: &mut impl Census<P>,
+        counters: &mut FdbCounters,
+    ) {
         self.clock = self.clock.max(now);
-        counters.aged_out += self.sweep();
+        self.sweep(census, counters);
         if let Some(slot) = self.find(mac) {
             let number = self.slots[slot];
             let known = self.entries[number as usize].learned;
             if self.has_aged(&known, self.clock) {
                 self.remove(slot);
+                census.went(known.port);
                 counters.aged_out += 1;
             } else {
-                counters.moved += u64::from(known.port != port);
+                if known.port != port {
+                    census.went(known.port);
+                    census.came(port);
+                    counters.moved += 1;
+                }
                 self.unlink(number);
                 self.entries[number as usize].learned = FdbEntry { mac, port, seen: self.clock };
                 self.link_newest(number);
@@ -133,28 +166,42 @@ impl Fdb {
             }
         }
         // The sweep has made room if anything in a full table has aged.
-        match self.insert(FdbEntry { mac, port, seen: self.clock }) {
-            true => counters.learned += 1,
-            false => counters.table_full += 1,
+        if census.has_room(port) && self.insert(FdbEntry { mac, port, seen: self.clock }) {
+            census.came(port);
+            counters.learned += 1;
+        } else {
+            counters.table_full += 1;
         }
     }
 
-    fn has_aged(&self, entry: &FdbEntry, now: Instant) -> bool {
+    /// Forgets all addresses on `port`, of which no census is taken any more, in as many steps as there are addresses.
+    pub(crate) fn flush(&mut self, port: P, counters: &mut FdbCounters) {
+        let mut next = self.oldest;
+        while let Some(&Entry { learned, newer, .. }) = self.entries.get(next as usize) {
+            next = newer;
+            if learned.port == port {
+                let slot = self.find(learned.mac).expect("every linked entry has a slot");
+                self.remove(slot);
+                counters.flushed += 1;
+            }
+        }
+    }
+
+    fn has_aged(&self, entry: &FdbEntry<P>, now: Instant) -> bool {
         now.max(self.clock).saturating_since(entry.seen) >= self.ageing_time
     }
 
-    fn sweep(&mut self) -> u64 {
-        let mut swept = 0;
-        while swept < SWEEP as u64 && self.oldest != NIL {
-            let oldest = self.entries[self.oldest as usize].learned;
+    fn sweep(&mut self, census: &mut impl Census<P>, counters: &mut FdbCounters) {
+        for _ in 0..SWEEP {
+            let Some(&Entry { learned: oldest, .. }) = self.entries.get(self.oldest as usize) else { return };
             if !self.has_aged(&oldest, self.clock) {
-                break;
+                return;
             }
             let slot = self.find(oldest.mac).expect("every linked entry has a slot");
             self.remove(slot);
-            swept += 1;
+            census.went(oldest.port);
+            counters.aged_out += 1;
         }
-        swept
     }
 
     /// The slot that holds `mac`.
@@ -171,17 +218,15 @@ impl Fdb {
     }
 
     /// Adds an address that is not in the table. False if there is no room.
-    fn insert(&mut self, learned: FdbEntry) -> bool {
-        let number = self.unused;
-        if number == NIL {
+    fn insert(&mut self, learned: FdbEntry<P>) -> bool {
+        if self.len == self.capacity {
             return false;
         }
         let mut slot = self.home(learned.mac);
         for _ in 0..MAX_PROBES.min(self.slots.len()) {
             if self.slots[slot] == NIL {
-                self.unused = self.entries[number as usize].newer;
+                let number = self.take_entry(learned);
                 self.slots[slot] = number;
-                self.entries[number as usize].learned = learned;
                 self.link_newest(number);
                 self.len += 1;
                 return true;
@@ -189,6 +234,23 @@ impl Fdb {
             slot = self.after(slot);
         }
         false
+    }
+
+    /// Puts a learned address into an unused entry, of which there is one. Within the capacity, `push` takes
+    /// no memory.
+    fn take_entry(&mut self, learned: FdbEntry<P>) -> u32 {
+        let number = self.unused;
+        match self.entries.get_mut(number as usize) {
+            Some(entry) => {
+                self.unused = entry.newer;
+                entry.learned = learned;
+                number
+            }
+            None => {
+                self.entries.push(Entry { learned, older: NIL, newer: NIL });
+                self.entries.len() as u32 - 1
+            }
+        }
     }
 
     /// Empties `slot`, and moves those that had to make way for it back towards their places, so that no

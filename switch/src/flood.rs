@@ -3,9 +3,10 @@
 //! Every rank can compute its part of the tree of every root, so that nothing is negotiated: ranks are
 //! numbered from the root, v = (rank − root) mod N, and the children of v are 2v + 1 and 2v + 2 where these
 //! exist. That is a binary heap's shape: every rank but the root has exactly one parent, and no rank is
-//! further than log₂ N hops, rounded down, from the root.
+//! further than log₂ N hops, rounded down, from the root. In a [`Topology::Star`] the tree is as flat as it
+//! can be: all others are the root's children.
 
-use crate::{Rank, World};
+use crate::{Rank, Topology, World};
 
 /// What to do with a frame that goes to everyone: hand it to the guest or not, and pass it on to this
 /// rank's children in the tree.
@@ -18,22 +19,27 @@ pub struct Flood {
     pub to_guest: bool,
     me: Rank,
     world: World,
+    is_star: bool,
 }
 
 impl Flood {
     /// The part of rank `me` in a flood that starts at `root`. Both must be ranks of `world`.
-    pub(crate) fn new(root: Rank, me: Rank, world: World) -> Flood {
+    pub(crate) fn new(root: Rank, me: Rank, world: World, topology: Topology) -> Flood {
         debug_assert!(world.contains(root) && world.contains(me));
-        Flood { root, to_guest: root != me, me, world }
+        Flood { root, to_guest: root != me, me, world, is_star: topology == Topology::Star }
     }
 
-    /// The ranks to pass the frame on to, two at most.
+    /// The ranks to pass the frame on to: two at most, but in a star at the root all others.
     pub fn children(&self) -> impl ExactSizeIterator<Item = Rank> + use<> {
         let size = self.world.size();
         let root = self.root.index();
-        // At most 2 · 2^24 + 1, which is far from overflowing.
-        let first = 2 * self.position() + 1;
-        (first.min(size)..(first + 2).min(size)).map(move |position| {
+        let positions = match (self.is_star, self.position()) {
+            (true, 0) => 1..size,
+            (true, _) => size..size,
+            // At most 2 · 2^24 + 3, which is far from overflowing.
+            (false, position) => (2 * position + 1).min(size)..(2 * position + 3).min(size),
+        };
+        positions.map(move |position| {
             let index = (root + position) % size;
             Rank::new(index, World::new(size).expect("a world's own size")).expect("taken modulo the size")
         })
@@ -59,8 +65,11 @@ mod tests {
 
     fn children(root: u32, me: u32, size: u32) -> Vec<u32> {
         let world = World::new(size).unwrap();
-        let flood = Flood::new(world.rank(root).unwrap(), world.rank(me).unwrap(), world);
-        flood.children().map(Rank::index).collect()
+        tree(world.rank(root).unwrap(), world.rank(me).unwrap(), world).children().map(Rank::index).collect()
+    }
+
+    fn tree(root: Rank, me: Rank, world: World) -> Flood {
+        Flood::new(root, me, world, Topology::Tree)
     }
 
     #[test]
@@ -87,9 +96,24 @@ mod tests {
     fn copies_count_the_guest_and_the_children() {
         let world = World::new(4).unwrap();
         let ranks: Vec<_> = world.ranks().collect();
-        assert_eq!(Flood::new(ranks[0], ranks[0], world).copies(), 2);
-        assert_eq!(Flood::new(ranks[0], ranks[1], world).copies(), 2);
-        assert_eq!(Flood::new(ranks[0], ranks[3], world).copies(), 1);
+        assert_eq!(tree(ranks[0], ranks[0], world).copies(), 2);
+        assert_eq!(tree(ranks[0], ranks[1], world).copies(), 2);
+        assert_eq!(tree(ranks[0], ranks[3], world).copies(), 1);
+    }
+
+    #[test]
+    fn in_a_star_the_root_tells_everyone_else_and_nobody_tells_anyone() {
+        for size in 1..=9 {
+            let world = World::new(size).unwrap();
+            for (root, me) in world.ranks().flat_map(|root| world.ranks().map(move |me| (root, me))) {
+                let flood = Flood::new(root, me, world, Topology::Star);
+                let mut told: Vec<_> = flood.children().collect();
+                told.sort_unstable();
+                let others: Vec<_> = world.ranks().filter(|&rank| me == root && rank != me).collect();
+                assert_eq!(told, others, "{me} in the flood of {root} of {size}");
+                assert_eq!(flood.to_guest, me != root);
+            }
+        }
     }
 
     /// Walks the tree of `root` from the top and checks that it reaches everyone else exactly once, within
@@ -104,7 +128,7 @@ mod tests {
         while !level.is_empty() {
             let mut next = Vec::new();
             for me in level {
-                for child in Flood::new(root, me, world).children() {
+                for child in tree(root, me, world).children() {
                     let seen = std::mem::replace(&mut reached[child.index() as usize], true);
                     assert!(!seen, "{child} is reached twice from {root} of {}", world.size());
                     next.push(child);
@@ -160,7 +184,7 @@ mod tests {
                 let parent = ((position - 1) / 2 + root) % size;
                 prop_assert!(children(root as u32, parent as u32, size as u32).contains(&(me as u32)));
             }
-            let flood = Flood::new(world.rank(root as u32).unwrap(), world.rank(me as u32).unwrap(), world);
+            let flood = tree(world.rank(root as u32).unwrap(), world.rank(me as u32).unwrap(), world);
             prop_assert_eq!(flood.to_guest, position > 0);
         }
     }

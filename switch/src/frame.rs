@@ -3,12 +3,16 @@
 use etherparse::{EtherType, Ethernet2Slice, SingleVlanSlice};
 
 use crate::MacAddr;
+use crate::config::{ETHERNET_HEADER_LEN, TAG_LEN};
 
 /// How much of a frame the switch wants to see. That is enough for every message that it answers: 576
 /// bytes of IPv4 are what every host must accept (RFC 791 §3.1, RFC 2131 §2) in a DHCP message, and
 /// neighbour discovery is shorter. Of longer messages it sees that they are not complete, and forwards
 /// them like any other frame.
 pub const HEAD_LEN: usize = 640;
+
+/// Length of an Ethernet address.
+const MAC_LEN: usize = 6;
 
 /// The tags that are looked through: the customer's inside the service provider's (IEEE 802.1Q §9.5).
 const MAX_TAGS: usize = 2;
@@ -20,7 +24,8 @@ pub(crate) struct Head<'a> {
     source: MacAddr,
     ether_type: EtherType,
     tags: usize,
-    payload: &'a [u8],
+    /// All that was handed in: the header, the tags and what follows them.
+    bytes: &'a [u8],
 }
 
 /// Why a frame has no head.
@@ -41,14 +46,13 @@ impl<'a> Head<'a> {
             source: MacAddr::new(ethernet.source()),
             ether_type: ethernet.ether_type(),
             tags: 0,
-            payload: ethernet.payload_slice(),
+            bytes,
         };
         while head.tags < MAX_TAGS && is_tag(head.ether_type) {
             // A tag type with nothing behind it is not a tag.
-            let Ok(tag) = SingleVlanSlice::from_slice(head.payload) else { break };
+            let Ok(tag) = SingleVlanSlice::from_slice(head.payload()) else { break };
             head.tags += 1;
             head.ether_type = tag.ether_type();
-            head.payload = tag.payload_slice();
         }
         Ok(head)
     }
@@ -71,9 +75,19 @@ impl<'a> Head<'a> {
         (self.tags == 0).then_some(self.ether_type)
     }
 
+    /// The type of the payload, behind whatever tags there are.
+    pub(crate) fn payload_type(&self) -> EtherType {
+        self.ether_type
+    }
+
+    /// What follows the addresses up to the payload: the tags and the type.
+    pub(crate) fn tags_and_type(&self) -> &'a [u8] {
+        &self.bytes[2 * MAC_LEN..ETHERNET_HEADER_LEN + self.tags * TAG_LEN]
+    }
+
     /// What follows the header and the tags, as far as it was handed in, padding included.
     pub(crate) fn payload(&self) -> &'a [u8] {
-        self.payload
+        &self.bytes[ETHERNET_HEADER_LEN + self.tags * TAG_LEN..]
     }
 }
 

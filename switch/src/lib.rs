@@ -1,4 +1,5 @@
-//! The switch of one rank of an mvpnet job: pure decisions about Ethernet frames.
+//! The switch of one rank of an mvpnet job: pure decisions about Ethernet frames. And the [`Bridge`] of a lab
+//! whose guests are joined by tunnels: the same for an Ethernet of which nothing is known beforehand.
 //!
 //! Every rank runs a guest, and one [`Switch`] between its guest and the other ranks. The switch has no
 //! sockets, no clock, no threads and no randomness, and it never holds a frame: it is shown a frame's head,
@@ -44,11 +45,17 @@
 //!
 //! **Floods go down a tree.** Which peers a rank passes a [`Flood`] on to follows from the root, its own
 //! number and the size of the world. The root travels beside the frame, never in it, so that frames of any
-//! source flood correctly. No other frame goes from peer to peer, so that none can run in circles.
+//! source flood correctly. No other frame goes from peer to peer, so that none can run in circles. In a
+//! [`Topology::Star`] the root sends to all others itself; behind a [`Topology::Tunnel`] a bridge does it, and
+//! the switch passes on what it cannot answer.
+//!
+//! **Nobody is left to guess an MTU.** An oversize frame goes nowhere, but if it has an IP packet that must
+//! not be fragmented, its sender is told how long packets may be ([`ReplyKind::TooBig`]).
 //!
 //! **Every frame is accounted for.** A drop is a verdict with a [`DropReason`]. The [`Counters`] can be
 //! checked at any time: frames in = forwarded + flooded + answered + consumed + dropped, and copies offered
-//! = sent + dropped on the way out + pending.
+//! = sent + dropped on the way out + pending. (A frame whose sender is told that it is too long counts as
+//! dropped.)
 //!
 //! **Nobody can make it fail.** On any bytes, `decide` takes a bounded number of steps, does not panic and
 //! does not allocate. A panic is a bug in this crate.
@@ -58,19 +65,25 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | `switch` | [`Switch`]: source check, learning, forwarding, counting |
+//! | `bridge` | [`Bridge`], its ports and their books |
 //! | `verdict`, `drop_reason`, `port` | what goes in and comes out of `decide` |
 //! | `flood` | the tree over the ranks |
 //! | `fdb` | the table of learned addresses |
 //! | `answer` | ARP, neighbour discovery and DHCP |
+//! | `too_big` | fragmentation needed, packet too big |
+//! | `reply` | the buffer in which both are made |
+//! | `token_bucket` | so many a second: storm limits, ICMP |
 //! | `frame` | a frame's head: addresses, tags, type |
 //! | `counters` | the books |
 //! | `rank`, `mac`, `ipv6` | worlds, ranks and their addresses |
-//! | `rank_list` | ranks as people write them |
+//! | `vni` | VXLAN network identifiers |
+//! | `rank_list`, `vni_list` | ranks and VNIs as people write them |
 //! | `config`, `time` | settings; time as an argument |
 
 #![forbid(unsafe_code)]
 
 mod answer;
+mod bridge;
 mod config;
 mod counters;
 mod drop_reason;
@@ -82,11 +95,17 @@ mod mac;
 mod port;
 mod rank;
 mod rank_list;
+mod reply;
 mod switch;
 mod time;
+mod token_bucket;
+mod too_big;
 mod verdict;
+mod vni;
+mod vni_list;
 
-pub use config::{Config, MacPolicy};
+pub use bridge::{AddPortError, Bridge, BridgeConfig, BridgePort, BridgePortCounters, BridgeVerdict};
+pub use config::{Config, MacPolicy, Topology};
 pub use counters::{Counters, Drops, FdbCounters, Imbalance, PortCounters, Tally};
 pub use drop_reason::DropReason;
 pub use fdb::{Fdb, FdbEntry};
@@ -100,6 +119,8 @@ pub use rank_list::{RankList, RankListError};
 pub use switch::Switch;
 pub use time::Instant;
 pub use verdict::{Control, ReplyKind, Verdict};
+pub use vni::{Vni, VniError};
+pub use vni_list::{VniList, VniListError};
 
 /// The example of the README, so that it stays true.
 #[cfg(doctest)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Rank;
+use crate::{Rank, Vni};
 
 /// A port of the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,6 +11,8 @@ pub enum PortId {
     Guest,
     /// The switch of another rank.
     Peer(Rank),
+    /// The far end of this rank's tunnel, if its [`Topology`](crate::Topology) has one.
+    Tunnel(Vni),
 }
 
 /// How a peer sent a frame, as the record's kind says.
@@ -35,6 +37,8 @@ pub enum Ingress {
         /// How it was sent.
         delivery: Delivery,
     },
+    /// It came out of this rank's tunnel; who sent it into the other end only its source address says.
+    Tunnel(Vni),
 }
 
 impl Ingress {
@@ -43,6 +47,7 @@ impl Ingress {
         match self {
             Ingress::Guest => PortId::Guest,
             Ingress::Peer { origin, .. } => PortId::Peer(origin),
+            Ingress::Tunnel(vni) => PortId::Tunnel(vni),
         }
     }
 }
@@ -52,6 +57,7 @@ impl fmt::Display for PortId {
         match self {
             PortId::Guest => f.write_str("guest"),
             PortId::Peer(rank) => write!(f, "rank {rank}"),
+            PortId::Tunnel(vni) => write!(f, "VNI {vni}"),
         }
     }
 }

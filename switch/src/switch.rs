@@ -3,9 +3,10 @@
 use crate::answer::{Answer, Answerer};
 use crate::counters::Counters;
 use crate::frame::{Head, HeadError};
+use crate::too_big::TooBig;
 use crate::{
     Config, Delivery, DropReason, Fdb, Flood, Ingress, Instant, MacAddr, MacOwner, MacPolicy, PortId, Rank,
-    Tally, Verdict,
+    ReplyKind, Tally, Topology, Verdict, Vni,
 };
 
 /// The switch of one rank.
@@ -20,6 +21,7 @@ pub struct Switch {
     fdb: Fdb,
     counters: Counters,
     answerer: Answerer,
+    too_big: TooBig,
 }
 
 impl Switch {
@@ -33,7 +35,7 @@ impl Switch {
         assert!(world.contains(me), "rank {me} is outside the job's {} ranks", world.size());
         let fdb = Fdb::new(config.fdb_capacity, config.ageing_time);
         let answerer = Answerer::new(&config);
-        Switch { config, fdb, counters: Counters::default(), answerer }
+        Switch { config, fdb, counters: Counters::default(), answerer, too_big: TooBig::default() }
     }
 
     /// Decides what becomes of a frame and counts it.
@@ -44,12 +46,10 @@ impl Switch {
     /// Takes a bounded number of steps, never allocates, and never panics on any bytes.
     pub fn decide(&mut self, now: Instant, ingress: Ingress, head: &[u8], frame_len: usize) -> Verdict {
         self.counters.port(ingress.port()).received += frame_len;
-        let verdict = match self.judge(now, ingress, head, frame_len) {
-            Ok(verdict) => verdict,
-            Err(reason) => Verdict::Drop(reason),
-        };
-        self.count(verdict, frame_len);
-        verdict
+        let verdict = self.judge(now, ingress, head, frame_len);
+        // Counted where it was made: the other type has another layout, and a copy takes longer than counting.
+        self.count(&verdict, frame_len);
+        verdict.unwrap_or_else(Verdict::Drop)
     }
 
     /// The frame that the last [`Verdict::Reply`] made.
@@ -116,7 +116,7 @@ impl Switch {
             Err(HeadError::Runt) => return Err(DropReason::Runt),
         };
         if frame_len > self.max_frame_len(head.tags()) {
-            return Err(DropReason::Oversize);
+            return self.judge_oversize(now, ingress, &head);
         }
         match ingress {
             Ingress::Guest => {
@@ -127,29 +127,40 @@ impl Switch {
                 if origin == self.config.me || !self.config.world.contains(origin) {
                     return Err(DropReason::BadOrigin);
                 }
+                if let Topology::Tunnel(_) = self.config.topology {
+                    return Err(DropReason::Misrouted);
+                }
                 self.admit(now, PortId::Peer(origin), origin, head.source())?;
                 self.judge_from_peer(origin, delivery, head.destination())
             }
+            Ingress::Tunnel(vni) => self.judge_from_tunnel(vni, &head),
         }
     }
 
-    /// Checks a frame's source, and learns it if it is foreign. `sender` is the rank behind `port`.
+    /// Checks a frame's source, and learns it if it is foreign, unless there is but one way to go anyway.
+    /// `sender` is the rank behind `port`.
     ///
     /// What peers send was checked by their switches; it is checked again so that one rank's mistake does
     /// not spread.
     fn admit(&mut self, now: Instant, port: PortId, sender: Rank, source: MacAddr) -> Result<(), DropReason> {
+        let is_foreign = self.check_source(sender, source)?;
+        if is_foreign && !matches!(self.config.topology, Topology::Tunnel(_)) {
+            self.fdb.learn(now, source, port, &mut (), &mut self.counters.fdb);
+        }
+        Ok(())
+    }
+
+    /// Says whether the source is foreign, if it is one that `sender` may have.
+    fn check_source(&self, sender: Rank, source: MacAddr) -> Result<bool, DropReason> {
         if source.is_multicast() {
             // IEEE 802.3 §3.2.3: the source is an individual address.
             return Err(DropReason::MulticastSource);
         }
         match self.config.world.owner_of(source) {
-            MacOwner::Rank(rank) if rank == sender => Ok(()),
+            MacOwner::Rank(rank) if rank == sender => Ok(false),
             MacOwner::Rank(_) | MacOwner::AbsentRank | MacOwner::Switch => Err(DropReason::ForgedSource),
             MacOwner::Foreign => match self.config.mac_policy {
-                MacPolicy::Learn => {
-                    self.fdb.learn(now, source, port, &mut self.counters.fdb);
-                    Ok(())
-                }
+                MacPolicy::Learn => Ok(true),
                 MacPolicy::Strict => Err(DropReason::ForeignSource),
             },
         }
@@ -157,11 +168,18 @@ impl Switch {
 
     fn judge_from_guest(&mut self, now: Instant, head: &Head<'_>) -> Result<Verdict, DropReason> {
         match self.answerer.answer(&self.config, head)? {
-            Answer::Reply(kind) => return Ok(Verdict::Reply(kind)),
-            Answer::Control(control) => return Ok(Verdict::Control(control)),
-            Answer::NotForUs => {}
+            Answer::Reply(kind) => Ok(Verdict::Reply(kind)),
+            Answer::Control(control) => Ok(Verdict::Control(control)),
+            Answer::NotForUs => self.route(now, head.destination()),
         }
-        let destination = head.destination();
+    }
+
+    /// Where the guest's frame to `destination` goes.
+    #[inline]
+    fn route(&self, now: Instant, destination: MacAddr) -> Result<Verdict, DropReason> {
+        if let Topology::Tunnel(vni) = self.config.topology {
+            return Ok(Verdict::Forward(PortId::Tunnel(vni)));
+        }
         if destination.is_multicast() {
             return Ok(self.flood(self.config.me));
         }
@@ -202,32 +220,72 @@ impl Switch {
         }
     }
 
-    fn flood(&self, root: Rank) -> Verdict {
-        Verdict::Flood(Flood::new(root, self.config.me, self.config.world))
+    /// What comes out of the tunnel is the guest's. Among its senders may be ranks of other jobs on the same
+    /// bridge; but this guest's own frames do not come back, and a frame for another rank's guest is one that
+    /// the bridge flooded.
+    fn judge_from_tunnel(&self, vni: Vni, head: &Head<'_>) -> Result<Verdict, DropReason> {
+        if self.config.topology != Topology::Tunnel(vni) {
+            return Err(DropReason::Misrouted);
+        }
+        let source = head.source();
+        if source.is_multicast() {
+            return Err(DropReason::MulticastSource);
+        }
+        if source == self.config.me.mac() || source == MacAddr::SWITCH {
+            return Err(DropReason::ForgedSource);
+        }
+        match self.config.world.owner_of(head.destination()) {
+            MacOwner::Rank(rank) if rank != self.config.me => Err(DropReason::Misrouted),
+            _ => Ok(Verdict::Forward(PortId::Guest)),
+        }
     }
 
-    fn count(&mut self, verdict: Verdict, frame_len: usize) {
+    /// An oversize frame goes nowhere. A guest is told so, about what would have gone somewhere otherwise.
+    #[cold]
+    fn judge_oversize(
+        &mut self,
+        now: Instant,
+        ingress: Ingress,
+        head: &Head<'_>,
+    ) -> Result<Verdict, DropReason> {
+        let would_go = ingress == Ingress::Guest
+            && self.check_source(self.config.me, head.source()).is_ok()
+            && self.route(now, head.destination()).is_ok();
+        if would_go && self.too_big.answer(now, head, self.config.frame_limit(), self.answerer.buffer()) {
+            Ok(Verdict::Reply(ReplyKind::TooBig))
+        } else {
+            Err(DropReason::Oversize)
+        }
+    }
+
+    fn flood(&self, root: Rank) -> Verdict {
+        Verdict::Flood(Flood::new(root, self.config.me, self.config.world, self.config.topology))
+    }
+
+    fn count(&mut self, verdict: &Result<Verdict, DropReason>, frame_len: usize) {
         let counters = &mut self.counters;
-        match verdict {
-            Verdict::Forward(port) => {
+        match *verdict {
+            Ok(Verdict::Forward(port)) => {
                 counters.forwarded += 1;
                 counters.port(port).offered += frame_len;
             }
-            Verdict::Flood(flood) => {
+            Ok(Verdict::Flood(flood)) => {
                 counters.flooded += 1;
                 if flood.to_guest {
                     counters.guest.offered += frame_len;
                 }
-                for _ in flood.children() {
-                    counters.peers.offered += frame_len;
-                }
+                let copies = flood.children().len() as u64;
+                counters.peers.offered.add(Tally { frames: copies, bytes: copies * frame_len as u64 });
             }
-            Verdict::Reply(kind) => {
+            Ok(Verdict::Reply(kind)) => {
                 counters.count_answer(kind);
                 counters.guest.offered += self.answerer.reply().len();
+                if let Some(reason) = kind.drop_reason() {
+                    counters.ingress_drops.count(reason, frame_len);
+                }
             }
-            Verdict::Control(control) => counters.count_consumed(control),
-            Verdict::Drop(reason) => counters.ingress_drops.count(reason, frame_len),
+            Ok(Verdict::Control(control)) => counters.count_consumed(control),
+            Ok(Verdict::Drop(reason)) | Err(reason) => counters.ingress_drops.count(reason, frame_len),
         }
     }
 }

@@ -19,6 +19,17 @@ pub enum Verdict {
     Drop(DropReason),
 }
 
+impl Verdict {
+    /// Why the frame counts as dropped, if it does.
+    pub const fn drop_reason(&self) -> Option<DropReason> {
+        match self {
+            Verdict::Drop(reason) => Some(*reason),
+            Verdict::Reply(kind) => kind.drop_reason(),
+            Verdict::Forward(_) | Verdict::Flood(_) | Verdict::Control(_) => None,
+        }
+    }
+}
+
 /// What kind of answer the switch has made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReplyKind {
@@ -34,6 +45,9 @@ pub enum ReplyKind {
     DhcpAck,
     /// A DHCPNAK.
     DhcpNak,
+    /// An oversize packet's sender is told the MTU: fragmentation needed (RFC 1191 §4) or packet too big
+    /// (RFC 4443 §3.2). The frame itself counts as dropped.
+    TooBig,
 }
 
 impl ReplyKind {
@@ -45,6 +59,7 @@ impl ReplyKind {
         ReplyKind::DhcpOffer,
         ReplyKind::DhcpAck,
         ReplyKind::DhcpNak,
+        ReplyKind::TooBig,
     ];
 
     /// The name used in logs and statistics, in kebab case.
@@ -56,6 +71,16 @@ impl ReplyKind {
             ReplyKind::DhcpOffer => "dhcp-offer",
             ReplyKind::DhcpAck => "dhcp-ack",
             ReplyKind::DhcpNak => "dhcp-nak",
+            ReplyKind::TooBig => "too-big",
+        }
+    }
+
+    /// Why the frame that was answered counts as dropped all the same, if it does: an answer that says that
+    /// a frame was dropped does not take the drop out of the books.
+    pub const fn drop_reason(self) -> Option<DropReason> {
+        match self {
+            ReplyKind::TooBig => Some(DropReason::Oversize),
+            _ => None,
         }
     }
 }

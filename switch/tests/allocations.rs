@@ -6,7 +6,8 @@ use std::hint::black_box;
 use std::net::Ipv4Addr;
 
 use mvpnet_switch::{
-    Config, Delivery, DropReason, Ingress, Instant, MacAddr, PortId, ReplyKind, Switch, Verdict,
+    Bridge, BridgeConfig, BridgeVerdict, Config, Delivery, DropReason, Ingress, Instant, MacAddr, PortId,
+    ReplyKind, Switch, Verdict,
 };
 
 #[allow(dead_code, reason = "the suite uses the rest")]
@@ -123,6 +124,18 @@ fn no_decision_allocates() {
             dhcp(Ipv4Addr::BROADCAST, &[0; 9]),
             Box::new(is(Verdict::Drop(DropReason::DhcpMalformed))),
         ),
+        (
+            "oversize IPv4",
+            Ingress::Guest,
+            ipv4(1501, rank(0), rank(1), |_| ()),
+            Box::new(is(Verdict::Reply(ReplyKind::TooBig))),
+        ),
+        (
+            "oversize IPv6",
+            Ingress::Guest,
+            tagged(&ipv6(1501, rank(0), rank(1), 6, &[]), &[0x88a8, 0x8100]),
+            Box::new(is(Verdict::Reply(ReplyKind::TooBig))),
+        ),
         ("runt", Ingress::Guest, vec![0; 13], Box::new(is(Verdict::Drop(DropReason::Runt)))),
         (
             "absent rank",
@@ -153,5 +166,43 @@ fn neither_learning_nor_ageing_nor_a_full_table_allocates() {
     });
     let fdb = switch.counters().fdb;
     assert!(fdb.learned > 1000 && fdb.aged_out > 1000 && fdb.table_full > 0, "{fdb:?}");
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn no_decision_of_a_bridge_allocates() {
+    let mut bridge =
+        Bridge::new(BridgeConfig { fdb_capacity: 100, storm_limit: Some(50), ..BridgeConfig::default() });
+    let [here, there] = [40, 41].map(|number| bridge.add_port(vni(number)).unwrap());
+    let mut made_up = plain(MacAddr::BROADCAST, CONTAINER);
+    let frames = [
+        plain(rank(0).mac(), rank(1).mac()),
+        plain(MacAddr::BROADCAST, rank(1).mac()),
+        ipv4(1500, rank(1), rank(0), |_| ()),
+        ipv6(1500, rank(1), rank(0), 6, &[]),
+        vec![0; 13],
+        // Seen on the other port when the next round begins.
+        plain(rank(1).mac(), rank(0).mac()),
+    ];
+    let mut seen = [0; 4];
+    let count = allocations(|| {
+        for second in 0..1000u32 {
+            made_up[8..12].copy_from_slice(&second.to_be_bytes());
+            let now = Instant::from_nanos(u64::from(second) * 1_000_000_000);
+            let ingress = if second % 2 == 0 { here } else { there };
+            for frame in [&made_up].into_iter().chain(&frames) {
+                let kind = match bridge.decide(now, ingress, frame, frame.len()) {
+                    BridgeVerdict::Forward(_) => 0,
+                    BridgeVerdict::Flood => bridge.flood_targets(ingress).count(),
+                    BridgeVerdict::Reply(_) => 2,
+                    BridgeVerdict::Drop(_) => 3,
+                };
+                seen[kind] += 1;
+            }
+        }
+    });
+    let fdb = bridge.fdb_counters();
+    assert!(fdb.learned > 100 && fdb.aged_out > 100 && fdb.table_full > 0 && fdb.moved > 0, "{fdb:?}");
+    assert!(seen.iter().all(|&verdicts| verdicts > 0), "{seen:?}");
     assert_eq!(count, 0);
 }

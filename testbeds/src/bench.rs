@@ -16,7 +16,7 @@ mod processes;
 mod sections;
 pub mod table;
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{fmt::Display, fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::Parser;
@@ -84,6 +84,7 @@ impl Bench {
             Section::Crowd,
             Section::Memory,
             Section::Start,
+            Section::Vxlan,
         ] {
             if !self.options.wants(section) {
                 continue;
@@ -162,14 +163,14 @@ impl Bench {
     }
 
     /// Measures every carrier in turn, repetition by repetition.
-    fn rounds(
+    fn rounds<C: Copy + Display>(
         &mut self,
         what: &str,
-        carriers: &[Carrier],
-        mut measure: impl FnMut(&mut Bench, Carrier) -> anyhow::Result<Vec<f64>>,
-    ) -> anyhow::Result<Vec<Series>> {
+        carriers: &[C],
+        mut measure: impl FnMut(&mut Bench, C) -> anyhow::Result<Vec<f64>>,
+    ) -> anyhow::Result<Vec<Series<C>>> {
         let start = |&carrier| Series { carrier, runs: Vec::new(), failure: None };
-        let mut all: Vec<Series> = carriers.iter().map(start).collect();
+        let mut all: Vec<Series<C>> = carriers.iter().map(start).collect();
         for round in 1..=self.options.repetitions() {
             for series in &mut all {
                 // What failed once is not tried again: a job that hangs takes its time.
@@ -206,13 +207,13 @@ fn say_what_disturbs() {
 
 /// What one carrier gave, repetition by repetition.
 #[derive(Debug)]
-struct Series {
-    carrier: Carrier,
+struct Series<C = Carrier> {
+    carrier: C,
     runs: Vec<Vec<f64>>,
     failure: Option<String>,
 }
 
-impl Series {
+impl<C: Copy + Display> Series<C> {
     /// The values of one column.
     fn column(&self, at: usize) -> Vec<f64> {
         self.runs.iter().filter_map(|run| run.get(at).copied()).collect()

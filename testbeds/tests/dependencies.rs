@@ -10,9 +10,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("transports", &["switch"]),
     ("qemu-driver", &["switch"]),
     ("node", &["transports", "qemu-driver", "pcap", "switch"]),
-    ("sim", &["transports", "pcap", "switch"]),
-    ("cli", &["node", "sim", "qemu-driver", "transports", "pcap", "switch"]),
-    ("testbeds", &["cli", "node", "sim", "qemu-driver", "transports", "pcap", "switch"]),
+    ("settings", &["transports"]),
+    ("sim", &["settings", "transports", "pcap", "switch"]),
+    ("lab", &["settings", "transports", "qemu-driver", "switch"]),
+    ("cli", &["lab", "node", "sim", "qemu-driver", "settings", "transports", "pcap", "switch"]),
+    ("testbeds", &["cli", "lab", "node", "sim", "qemu-driver", "settings", "transports", "pcap", "switch"]),
 ];
 
 fn metadata() -> serde_json::Value {

@@ -53,6 +53,7 @@ pub mod mpi;
 mod outbox;
 mod peers;
 mod records;
+pub mod vxlan;
 
 pub use batch::{BATCH_LEN, Batch, Lane};
 pub use credit::{ReceiveWindow, SendWindow};

@@ -11,17 +11,19 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 use super::options::{Options, RankOptions, Shared, shown};
+use super::tunnel::Span;
 use super::usage::Usage;
 use super::values::Capture;
 
 impl Options {
-    /// Checks the flags for all ranks of a world of `world` ranks.
-    pub fn check(&self, world: u32) -> Result<(), Usage> {
+    /// Checks the flags for all ranks of `span`.
+    pub fn check(&self, span: Span) -> Result<(), Usage> {
+        let Span { world, .. } = span;
         if let Some((flag, list, rank)) = self.outside(world) {
             return Err(Usage::OutsideWorld { flag, list: list.to_string(), rank, world });
         }
-        (0..world).try_for_each(|rank| self.check_rank(rank))?;
-        self.check_captures(world)
+        span.ranks().try_for_each(|rank| self.check_rank(rank))?;
+        self.check_captures(span)
     }
 
     /// An image or a kernel for anybody; what stands behind the application's name does not count.
@@ -40,6 +42,18 @@ impl Options {
         }
     }
 
+    /// Checks what does not go together with `--tap`.
+    pub fn check_for_tap(&self) -> Result<(), Usage> {
+        if self.capture.is_empty() {
+            return Ok(());
+        }
+        Err(Usage::Tunnel(
+            "--capture sees nothing with --tap, since frames pass by mvpnet: capture on the bridge, or by tcpdump on \
+             mvtap40 and so on"
+                .to_owned(),
+        ))
+    }
+
     fn check_rank(&self, rank: u32) -> Result<(), Usage> {
         if self.kernel.of(rank).is_some() {
             return Ok(());
@@ -55,12 +69,12 @@ impl Options {
         }
     }
 
-    fn check_captures(&self, world: u32) -> Result<(), Usage> {
+    fn check_captures(&self, span: Span) -> Result<(), Usage> {
         if self.capture.is_empty() {
             return Ok(());
         }
         let mut files: Vec<(&Capture, u32)> = Vec::new();
-        for rank in 0..world {
+        for rank in span.ranks() {
             let Some(capture) = self.capture.of(rank).filter(|capture| capture.is_one_file_by_name()) else {
                 continue;
             };

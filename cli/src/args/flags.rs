@@ -7,7 +7,8 @@ use std::ffi::OsString;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::help;
-use crate::{fault, sim};
+use super::tunnel::TunnelFlags;
+use crate::{bridge, doctor, fault, lab, sim};
 
 /// Headings of `--help`.
 const GUESTS: &str = "Guests";
@@ -78,6 +79,36 @@ pub enum Command {
         disable_help_flag = true,
     )]
     Fault(fault::Flags),
+
+    /// Start, show or end a whole lab on several servers, from one file
+    #[command(
+        long_about = lab::LONG_ABOUT,
+        override_usage = lab::USAGE,
+        after_help = lab::AFTER_SHORT,
+        after_long_help = lab::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Lab(lab::Flags),
+
+    /// Find what would be in the way, on this host and others, and how to mend it
+    #[command(
+        long_about = doctor::LONG_ABOUT,
+        override_usage = doctor::USAGE,
+        after_help = doctor::AFTER_SHORT,
+        after_long_help = doctor::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Doctor(doctor::Flags),
+
+    /// Be the switch between guests on other servers, over VXLAN
+    #[command(
+        long_about = bridge::LONG_ABOUT,
+        override_usage = bridge::USAGE,
+        after_help = bridge::AFTER_SHORT,
+        after_long_help = bridge::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Bridge(Box<bridge::Flags>),
 }
 
 /// `mvpnet up`.
@@ -86,6 +117,9 @@ pub struct Up {
     /// How many guests
     #[arg(short = 'N', long, value_name = "N", help_heading = GUESTS)]
     pub ranks: Option<OsString>,
+
+    #[command(flatten)]
+    pub tunnel: TunnelFlags,
 
     #[command(flatten)]
     pub launch: Launch,

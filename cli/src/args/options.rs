@@ -8,13 +8,14 @@ use std::time::Duration;
 use mvpnet_qemu_driver::image::ImageSpec;
 use mvpnet_qemu_driver::readiness::ReadyWhen;
 use mvpnet_qemu_driver::{Accel, AccelRequest};
-use mvpnet_switch::MacPolicy;
+use mvpnet_switch::{Config, MacPolicy};
 
 use super::flags::{Flags, Launch};
 use super::host::HostDefaults;
 use mvpnet_switch::RankList;
 
 use super::per_rank::{PerRank, split};
+use super::tunnel::Span;
 use super::usage::Usage;
 use super::values::{self, Capture, NetKind, ValueError};
 use crate::logs::{Level, LogFilter, RankLog};
@@ -65,8 +66,8 @@ pub struct Shared {
     pub ssh_timeout: Option<Duration>,
     /// `--grace`; none: not given, see [`Shared::grace`].
     pub grace: Option<Duration>,
-    /// `--mtu`.
-    pub mtu: u32,
+    /// `--mtu`, if it was given.
+    pub mtu: Option<u32>,
     /// `--mac-policy`.
     pub mac_policy: MacPolicy,
     /// Whether progress is to be shown.
@@ -74,6 +75,11 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// The MTU of the guests' network.
+    pub fn mtu(&self) -> u32 {
+        self.mtu.unwrap_or(Config::DEFAULT_MTU)
+    }
+
     /// How long guests may take to shut down.
     pub fn grace(&self, accel: Accel) -> Duration {
         self.grace.unwrap_or(match accel {
@@ -175,10 +181,10 @@ impl Options {
         Ok(options)
     }
 
-    /// The values for one rank of a world of `world` ranks, after checking them for all ranks: so every rank of a
-    /// job comes to the same error.
-    pub fn for_rank(&self, rank: u32, world: u32, host: &HostDefaults) -> Result<RankOptions, Usage> {
-        self.check(world)?;
+    /// The values for one rank of those in `span`, after checking them for all of them: so every rank of a job comes
+    /// to the same error.
+    pub fn for_rank(&self, rank: u32, span: Span, host: &HostDefaults) -> Result<RankOptions, Usage> {
+        self.check(span)?;
         let mut shared = self.shared.clone();
         shared.user = shared.user.or_else(|| host.user.clone());
         if shared.domains.is_empty() {
@@ -188,7 +194,7 @@ impl Options {
         self.log_filter.all_of(rank).for_each(|later| log_filter.extend(later));
         Ok(RankOptions {
             rank,
-            world,
+            world: span.world,
             shared,
             images: self.images.all_of(rank).cloned().collect(),
             cloud_init: self.cloud_init.of(rank).cloned(),
@@ -270,7 +276,7 @@ fn shared(flags: &Flags, application: Vec<OsString>) -> Result<Shared, Usage> {
         app_output: flags.app_output,
         ssh_timeout: one("--ssh-timeout", &flags.ssh_timeout, values::positive_seconds)?,
         grace: one("--grace", &flags.grace, values::seconds)?,
-        mtu: one("--mtu", &flags.mtu, values::mtu)?.unwrap_or(1500),
+        mtu: one("--mtu", &flags.mtu, values::mtu)?,
         mac_policy: one("--mac-policy", &flags.mac_policy, values::mac_policy)?.unwrap_or(MacPolicy::Learn),
         progress: !flags.no_progress,
     })

@@ -28,7 +28,7 @@ fn launch(line: &str) -> Result<Options, Usage> {
 }
 
 fn rank(line: &str, rank: u32, world: u32) -> Result<RankOptions, Usage> {
-    launch(line)?.for_rank(rank, world, &HostDefaults::default())
+    launch(line)?.for_rank(rank, Span::whole(world), &HostDefaults::default())
 }
 
 fn images(specs: &[&str]) -> Vec<ImageSpec> {
@@ -86,7 +86,7 @@ fn everything_has_its_documented_default() {
     let options = only("-i x");
     let shared = &options.shared;
     assert_eq!((options.memory_mib, options.smp.as_str(), options.cpu.as_deref()), (4096, "1", None));
-    assert_eq!((shared.net, shared.accel, shared.mtu), (NetKind::Stream, AccelRequest::Auto, 1500));
+    assert_eq!((shared.net, shared.accel, shared.mtu()), (NetKind::Stream, AccelRequest::Auto, 1500));
     assert_eq!((shared.mac_policy, options.ready), (MacPolicy::Learn, ReadyWhen::Ssh));
     assert_eq!(
         (options.log_level, shared.stderr_level, options.log_buffer),
@@ -179,13 +179,13 @@ fn flags_end_at_the_application() {
 
 #[test]
 fn up_is_a_subcommand_as_the_first_word_only() {
-    let Ok(Invocation::Up { ranks, options }) = parse(words("up -N 4 -i x -m 1:512 up --fast")) else {
+    let Ok(Invocation::Up { reach, options }) = parse(words("up -N 4 -i x -m 1:512 up --fast")) else {
         panic!("not up");
     };
-    assert_eq!(ranks, 4);
+    assert_eq!((reach.span, reach.tunnel), (Span::whole(4), None));
     assert_eq!(options.shared.application, ["up", "--fast"]);
     let host = HostDefaults::default();
-    assert_eq!(options.for_rank(1, ranks, &host).unwrap().memory_mib, 512);
+    assert_eq!(options.for_rank(1, Span::whole(4), &host).unwrap().memory_mib, 512);
     for (line, part) in [
         ("up -i x", "-N 4"),
         ("up -N 0 -i x", "between 1 and 16777213 guests"),
@@ -248,9 +248,9 @@ fn times_captures_and_the_like_arrive() {
 #[test]
 fn the_host_fills_in_what_flags_leave_open() {
     let host = HostDefaults { domains: vec!["a.org".to_owned()], user: Some("joe-x".to_owned()) };
-    let options = launch("-i x").unwrap().for_rank(0, 1, &host).unwrap();
+    let options = launch("-i x").unwrap().for_rank(0, Span::whole(1), &host).unwrap();
     assert_eq!((options.shared.user, options.shared.domains), (host.user.clone(), host.domains.clone()));
-    let options = launch("-i x -u ann -d b.org -d c.org").unwrap().for_rank(0, 1, &host).unwrap();
+    let options = launch("-i x -u ann -d b.org -d c.org").unwrap().for_rank(0, Span::whole(1), &host).unwrap();
     assert_eq!(options.shared.user.as_deref(), Some("ann"));
     assert_eq!(options.shared.domains, ["b.org", "c.org"]);
 }
@@ -361,7 +361,7 @@ fn paths_and_images_may_hold_any_bytes() {
     let line = ["mvpnet".into(), "-i".into(), odd.clone()];
     let Ok(Invocation::Launch(options)) = parse(line) else { panic!("refused") };
     assert_eq!(
-        options.for_rank(0, 1, &HostDefaults::default()).unwrap().images,
+        options.for_rank(0, Span::whole(1), &HostDefaults::default()).unwrap().images,
         [ImageSpec::parse(&odd).unwrap()]
     );
 }
@@ -448,14 +448,14 @@ proptest! {
     #[test]
     fn no_command_line_is_too_strange(words in strange_words(), world in 1u32..6) {
         if let Ok(Invocation::Launch(options) | Invocation::Up { options, .. }) = parse(words) {
-            let _ = options.for_rank(0, world, &HostDefaults::default());
+            let _ = options.for_rank(0, Span::whole(world), &HostDefaults::default());
         }
     }
 
     #[test]
     fn all_ranks_come_to_the_same_error(words in strange_words(), world in 2u32..6) {
         if let Ok(Invocation::Launch(options)) = parse(words) {
-            let of = |rank| options.for_rank(rank, world, &HostDefaults::default());
+            let of = |rank| options.for_rank(rank, Span::whole(world), &HostDefaults::default());
             prop_assert_eq!(of(0).err().map(|e| e.to_string()), of(world - 1).err().map(|e| e.to_string()));
         }
     }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use mvpnet_switch::{RankListError, Vni};
 use thiserror::Error;
 
 use super::values::ValueError;
 use crate::logs::LogError;
-use mvpnet_switch::RankListError;
 
 /// The exit code of wrong usage.
 pub const USAGE_EXIT_CODE: u8 = 2;
@@ -60,9 +60,57 @@ pub enum Usage {
     /// A change to a running job that is none.
     #[error("{0}\ntry `mvpnet fault --help`")]
     Fault(String),
+    /// A flag of a lab that makes no sense.
+    #[error("{0}\ntry `mvpnet lab --help`")]
+    Lab(String),
+    /// A host or a flag that doctor can make nothing of.
+    #[error("{0}\ntry `mvpnet doctor --help`")]
+    Doctor(String),
+    /// A bridge that cannot be meant.
+    #[error("{0}\ntry `mvpnet bridge --help`")]
+    Bridge(String),
     /// `up` without a number.
     #[error("mvpnet up needs the number of guests: -N 4")]
     NoRanks,
+    /// `--remote` without `--vni`.
+    #[error("--remote needs the first guest's VXLAN network identifier: --vni 40")]
+    NoVni,
+    /// More guests than identifiers.
+    #[error("--vni {vni}: {count} guests have one each, and 16777215 is the last")]
+    VniRange {
+        /// The first.
+        vni: Vni,
+        /// How many guests.
+        count: u32,
+    },
+    /// More guests than the network has.
+    #[error("{count} guests from number {first} on do not fit into --world-size {world} (at most 16777213)")]
+    OutsideNetwork {
+        /// The first guest's number.
+        first: u32,
+        /// How many guests.
+        count: u32,
+        /// How many the network has.
+        world: u64,
+    },
+    /// A packet that the tunnel does not carry.
+    #[error(
+        "--mtu {mtu} is too much: the path to {remote} carries {path} bytes, of which VXLAN leaves {most}; leave --mtu \
+         out to have that"
+    )]
+    MtuOverPath {
+        /// As typed.
+        mtu: u32,
+        /// The far end.
+        remote: String,
+        /// What the path carries.
+        path: u32,
+        /// What is left for guests.
+        most: u32,
+    },
+    /// A host that cannot be found, or an address that is not this machine's.
+    #[error("{0}")]
+    Tunnel(String),
     /// Something about a scenario to be simulated.
     #[error("{0}")]
     Scenario(String),

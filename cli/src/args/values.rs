@@ -11,6 +11,7 @@ use std::time::Duration;
 use mvpnet_qemu_driver::AccelRequest;
 use mvpnet_qemu_driver::image::{ImageSpec, ImageSpecError};
 use mvpnet_qemu_driver::readiness::ReadyWhen;
+use mvpnet_settings::binary_size;
 use mvpnet_switch::{MacPolicy, World};
 use thiserror::Error;
 
@@ -23,7 +24,6 @@ pub const MTU: RangeInclusive<u32> = 576..=65535;
 /// The longest job name, in bytes: it is part of file and socket names.
 pub const JOB_NAME_MAX: usize = 64;
 
-const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 /// The most memory of a guest, in MiB, and of the log buffer, in bytes: what is larger is a slip.
@@ -268,7 +268,7 @@ pub fn ranks(value: &OsStr) -> Result<u32, ValueError> {
 
 /// `--memory`, in MiB: a plain number, or one with a unit.
 pub fn memory_mib(value: &OsStr) -> Result<u32, ValueError> {
-    let bytes = size(text(value)?, MIB)
+    let bytes = binary_size(text(value)?, MIB)
         .ok_or(ValueError::Expected("a size: MiB as a plain number, or with a unit like 512M or 4G"))?;
     let mib = bytes / MIB;
     match u32::try_from(mib) {
@@ -279,27 +279,11 @@ pub fn memory_mib(value: &OsStr) -> Result<u32, ValueError> {
 
 /// `--log-buffer`, in bytes: a plain number, or one with a unit.
 pub fn log_buffer(value: &OsStr) -> Result<usize, ValueError> {
-    let bytes = size(text(value)?, 1).ok_or(ValueError::Expected("a number of bytes, or a size like 64K"))?;
+    let bytes = binary_size(text(value)?, 1).ok_or(ValueError::Expected("a number of bytes, or a size like 64K"))?;
     match usize::try_from(bytes) {
         Ok(bytes) if bytes as u64 <= LOG_BUFFER_MAX => Ok(bytes),
         _ => Err(ValueError::Range { min: 0, max: LOG_BUFFER_MAX, unit: " bytes" }),
     }
-}
-
-/// `4096`, `512M`, `4GiB`: bytes, plain numbers in `plain`. None if it is no size or too large for one.
-fn size(text: &str, plain: u64) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number = text[..digits].parse::<u64>().ok()?;
-    let unit = match text[digits..].to_ascii_lowercase().as_str() {
-        "" => plain,
-        "b" => 1,
-        "k" | "kb" | "kib" => KIB,
-        "m" | "mb" | "mib" => MIB,
-        "g" | "gb" | "gib" => KIB * MIB,
-        "t" | "tb" | "tib" => MIB * MIB,
-        _ => return None,
-    };
-    number.checked_mul(unit)
 }
 
 /// A time: seconds, or with a unit (`1.5`, `90s`, `2m`, `1h`, `500ms`).

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mvpnet_node::job::{Problem, RankEnd, RankSetup, Watch, listen, live};
+use mvpnet_node::job::{Numbers, Problem, RankEnd, RankSetup, Watch, listen, live};
 use mvpnet_qemu_driver::supervise::Leftover;
 use mvpnet_transports::Transport;
 use mvpnet_transports::launcher::launcher_env;
@@ -15,11 +15,11 @@ use mvpnet_transports::mpi::{InitError, Leftovers, MpiConfig, MpiTransport, left
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
-use super::plan::usage;
+use super::plan::{Seat, usage};
 use super::rank::RankParts;
 use super::tell::Teller;
 use super::{FAILURE, complain, exit_code, siblings};
-use crate::args::{HostDefaults, Options, RankOptions, Usage, report_usage};
+use crate::args::{HostDefaults, Options, RankOptions, Span, Usage, report_usage};
 use crate::logs;
 
 /// How long what is in flight between ranks may take to arrive at the end.
@@ -34,7 +34,11 @@ pub fn run(options: &Options) -> ExitCode {
     let launcher = launcher_env();
     if let Some(size) = launcher.and_then(|launcher| launcher.size)
         && let Err(error) =
-            options.for_rank(launcher.map_or(0, |launcher| launcher.rank), size, &HostDefaults::read())
+            options.for_rank(
+                launcher.map_or(0, |launcher| launcher.rank),
+                Span::whole(size),
+                &HostDefaults::read(),
+            )
     {
         return report_usage(&error, launcher.map(|launcher| launcher.rank));
     }
@@ -43,7 +47,7 @@ pub fn run(options: &Options) -> ExitCode {
         Err(error) => return no_mpi(&error, launcher.map(|launcher| launcher.rank)),
     };
     let (me, world) = (transport.me(), transport.world());
-    let planned = match options.for_rank(me.index(), world.size(), &HostDefaults::read()) {
+    let planned = match options.for_rank(me.index(), Span::whole(world.size()), &HostDefaults::read()) {
         Ok(planned) => planned,
         Err(error) => return close_with_usage(transport, &error),
     };
@@ -86,8 +90,8 @@ fn housemates(options: &Options, transport: &MpiTransport) -> Vec<RankOptions> {
         return Vec::new();
     }
     let host = HostDefaults::read();
-    let world = transport.world().size();
-    ranks.iter().filter_map(|rank| options.for_rank(rank.index(), world, &host).ok()).collect()
+    let span = Span::whole(transport.world().size());
+    ranks.iter().filter_map(|rank| options.for_rank(rank.index(), span, &host).ok()).collect()
 }
 
 fn run_rank(
@@ -103,8 +107,7 @@ fn run_rank(
     tracing::info!("rank {me} of {} with {}", world.size(), transport.library());
     let prepared = RankParts::prepare(
         options.clone(),
-        me,
-        world,
+        Seat::alone(me, world),
         transport.name(),
         leftovers.clone(),
         housemates,
@@ -122,7 +125,7 @@ fn run_rank(
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     let (loop_part, setup) = parts.split(host, wishes, (me.index() == 0).then_some(notices));
     let control =
-        spawn_control(setup, wish, Teller::new(world, &options), heard, options.shared.exit_on_eof, span);
+        spawn_control(setup, wish, Teller::new(world, Numbers::whole(world), &options), heard, options.shared.exit_on_eof, span);
     let end = loop_part.run(transport);
     let rank_end = match control.map(JoinHandle::join) {
         Ok(Ok(rank_end)) => rank_end,

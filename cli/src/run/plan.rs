@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mvpnet_node::job::{ApplicationPlan, Children, GuestPlan, Problem};
+use mvpnet_node::job::{ApplicationPlan, Children, GuestPlan, Numbers, Problem};
 use mvpnet_qemu_driver::accel::{Accel, KvmProbe};
 use mvpnet_qemu_driver::image::{self, ImageSpec, PlanContext};
 use mvpnet_qemu_driver::links::LinkKind;
@@ -11,7 +11,7 @@ use mvpnet_qemu_driver::names::socket_path;
 use mvpnet_qemu_driver::readiness::ReadyTimes;
 use mvpnet_qemu_driver::spec::{DirectBoot, Machine, Seed, UserNet};
 use mvpnet_qemu_driver::supervise::{KeeperSpec, Leftover, StopLadder};
-use mvpnet_switch::{Config, Rank, World};
+use mvpnet_switch::{Config, Rank, Topology, World};
 
 use crate::args::{NetKind, RankOptions, Usage, check};
 use crate::logs::file_in;
@@ -23,27 +23,58 @@ pub struct RankPlan {
     pub application: Option<ApplicationPlan>,
 }
 
+/// Where a rank is in its job and in the guests' network.
+#[derive(Clone, Copy, Debug)]
+pub struct Seat {
+    /// Its place in the job.
+    pub me: Rank,
+    /// The job.
+    pub world: World,
+    /// How the job's ranks are numbered in the network.
+    pub numbers: Numbers,
+    /// Where the switch sends frames.
+    pub topology: Topology,
+}
+
+impl Seat {
+    /// In a job that has its network for itself.
+    pub fn alone(me: Rank, world: World) -> Self {
+        Self { me, world, numbers: Numbers::whole(world), topology: Topology::Tree }
+    }
+
+    /// The rank's number in the network.
+    pub fn number(&self) -> Rank {
+        self.numbers.of(self.me)
+    }
+}
+
 /// The switch that `options` ask for.
-pub fn switch_config(options: &RankOptions, me: Rank, world: World) -> Config {
-    let mut config = Config::new(me, world);
-    config.mtu = options.shared.mtu;
+pub fn switch_config(options: &RankOptions, seat: Seat) -> Config {
+    let mut config = Config::new(seat.number(), seat.numbers.network());
+    config.topology = seat.topology;
+    if let Topology::Tunnel(_) = seat.topology {
+        // The path is full with an untagged packet.
+        config.tag_room = 0;
+    }
+    config.mtu = options.shared.mtu();
     config.shutdown_by_arp = !options.shared.ignore_shutdown_address;
     config.mac_policy = options.shared.mac_policy;
     config
 }
 
-/// Plans rank `me`; `leftovers` are what else has to go with it.
+/// Plans a rank; `leftovers` are what else has to go with it.
 pub fn plan(
     options: &RankOptions,
-    me: Rank,
-    world: World,
+    seat: Seat,
     leftovers: Vec<Leftover>,
 ) -> Result<RankPlan, Problem> {
     let path = std::env::var_os("PATH");
     let path = path.as_deref();
     let shared = &options.shared;
+    let (me, world) = (seat.number(), seat.numbers.network());
     options.make_directories().map_err(usage)?;
-    if me.index() == 0 {
+    let is_chief = seat.me.index() == 0;
+    if is_chief {
         // Only this rank's host needs to have it.
         check::application(shared, path).map_err(|error| Problem { of_job: true, ..usage(error) })?;
     }
@@ -67,8 +98,8 @@ pub fn plan(
         memory_mib: options.memory_mib,
         seed: options.cloud_init.as_deref().map(seed).transpose()?,
         direct_boot: direct_boot(options)?,
-        mtu: u16::try_from(shared.mtu)
-            .map_err(|_| wrong(format!("--mtu {} is more than a NIC has", shared.mtu)))?,
+        mtu: u16::try_from(shared.mtu())
+            .map_err(|_| wrong(format!("--mtu {} is more than a NIC has", shared.mtu())))?,
         user_net: UserNet {
             ssh_port: None,
             dns_search: shared.domains.clone(),
@@ -81,6 +112,7 @@ pub fn plan(
         machine,
         images: images(options, me)?,
         link: link_kind(shared.net),
+        tap: None,
         socket_dir: shared.socket_dir.clone(),
         ready_when: options.ready.clone(),
         ready_times: shared
@@ -95,12 +127,12 @@ pub fn plan(
         leftovers,
     };
     check_sockets(&guest)?;
-    Ok(RankPlan { guest, application: application(options, me, children) })
+    Ok(RankPlan { guest, application: is_chief.then(|| application(options, children)).flatten() })
 }
 
-fn application(options: &RankOptions, me: Rank, children: Children) -> Option<ApplicationPlan> {
+fn application(options: &RankOptions, children: Children) -> Option<ApplicationPlan> {
     let shared = &options.shared;
-    (me.index() == 0 && !shared.application.is_empty()).then(|| ApplicationPlan {
+    (!shared.application.is_empty()).then(|| ApplicationPlan {
         argv: shared.application.clone(),
         children,
         show_output: shared.app_output,

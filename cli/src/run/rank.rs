@@ -5,13 +5,13 @@ use std::time::Duration;
 use mvpnet_node::capture::{self, Capture, Destination, Tap};
 use mvpnet_node::clock::Clock;
 use mvpnet_node::frame_loop::{Event, LoopEnd, LoopHandle, RankLoop, mailbox};
-use mvpnet_node::job::{Chief, EndWish, Notice, Problem, RankSetup};
+use mvpnet_node::job::{Chief, EndWish, HostTap, Notice, Problem, RankSetup};
 use mvpnet_qemu_driver::supervise::Leftover;
 use mvpnet_switch::{Rank, Switch, World};
 use mvpnet_transports::Transport;
 use tokio::sync::mpsc;
 
-use super::plan::{images, plan, switch_config};
+use super::plan::{Seat, images, plan, switch_config};
 use super::{complain, room};
 use crate::args::{self, RankOptions, check};
 
@@ -21,8 +21,7 @@ const CAPTURE_END: Duration = Duration::from_secs(5);
 /// A rank before its threads start.
 pub struct RankParts {
     options: RankOptions,
-    me: Rank,
-    world: World,
+    seat: Seat,
     tap: Option<Tap>,
     capture: Option<Capture>,
     mailbox: mvpnet_node::frame_loop::Mailbox,
@@ -38,7 +37,8 @@ pub struct LoopPart {
     tap: Option<Tap>,
     capture: Option<Capture>,
     mailbox: mvpnet_node::frame_loop::Mailbox,
-    me: Rank,
+    /// What people call the rank.
+    number: Rank,
 }
 
 impl RankParts {
@@ -47,30 +47,29 @@ impl RankParts {
     /// `found` wrong before comes first.
     pub fn prepare(
         options: RankOptions,
-        me: Rank,
-        world: World,
+        seat: Seat,
         transport: &str,
         leftovers: Vec<Leftover>,
         housemates: &[RankOptions],
         found: Option<Problem>,
     ) -> std::io::Result<Self> {
         let (handle, mailbox, events) = mailbox()?;
-        let planned = found.map_or(Ok(()), Err).and_then(|()| plan(&options, me, world, leftovers));
+        let planned = found.map_or(Ok(()), Err).and_then(|()| plan(&options, seat, leftovers));
         let planned = planned.and_then(|plan| {
-            check_host(housemates, world)?;
+            check_host(housemates, seat.numbers.network())?;
             Ok(plan)
         });
         let (plan, mut problem) = match planned {
             Ok(plan) => (Some(plan), None),
             Err(problem) => (None, Some(problem)),
         };
-        if me.index() == 0
+        if seat.me.index() == 0
             && let Some(warning) =
                 check::wrapper_warning(&options.shared, std::env::var_os("PATH").as_deref())
         {
             complain(&warning);
         }
-        let started = if plan.is_some() { start_capture(&options, me, world, transport) } else { Ok(None) };
+        let started = if plan.is_some() { start_capture(&options, seat, transport) } else { Ok(None) };
         let (tap, capture) = match started {
             Ok(started) => started.unzip(),
             Err(text) => {
@@ -78,7 +77,15 @@ impl RankParts {
                 (None, None)
             }
         };
-        Ok(Self { options, me, world, tap, capture, mailbox, handle, events, problem, plan })
+        Ok(Self { options, seat, tap, capture, mailbox, handle, events, problem, plan })
+    }
+
+    /// Has the kernel carry the guest's frames.
+    pub fn with_tap(mut self, tap: Option<HostTap>) -> Self {
+        if let Some(plan) = &mut self.plan {
+            plan.guest.tap = tap;
+        }
+        self
     }
 
     /// Splits the rank into what its loop's thread and what its control plane needs.
@@ -88,20 +95,21 @@ impl RankParts {
         wishes: mpsc::UnboundedReceiver<EndWish>,
         notices: Option<mpsc::UnboundedSender<Notice>>,
     ) -> (LoopPart, RankSetup) {
-        let Self { options, me, world, tap, capture, mailbox, handle, events, problem, plan } = self;
-        let switch = Switch::new(switch_config(&options, me, world));
+        let Self { options, seat, tap, capture, mailbox, handle, events, problem, plan } = self;
+        let switch = Switch::new(switch_config(&options, seat));
         let (guest, application) = plan.map(|plan| (plan.guest, plan.application)).unzip();
         let chief = notices.map(|notices| Chief { application: application.flatten(), notices });
         let guest = if problem.is_some() { None } else { guest };
-        let setup = RankSetup { me, world, host, problem, guest, handle, events, wishes, chief };
-        (LoopPart { switch, tap, capture, mailbox, me }, setup)
+        let Seat { me, world, numbers, .. } = seat;
+        let setup = RankSetup { me, world, numbers, host, problem, guest, handle, events, wishes, chief };
+        (LoopPart { switch, tap, capture, mailbox, number: seat.number() }, setup)
     }
 }
 
 impl LoopPart {
     /// Runs the frame loop on this thread, until its control plane stops it; then completes the capture.
     pub fn run<T: Transport>(self, transport: T) -> LoopEnd<T> {
-        let Self { switch, tap, capture, mailbox, me } = self;
+        let Self { switch, tap, capture, mailbox, number } = self;
         let mut end = RankLoop::new(switch, transport, Clock::start(), mailbox, tap).run();
         drop(end.tap.take());
         if let Err(imbalance) = end.switch.counters().check() {
@@ -112,7 +120,7 @@ impl LoopPart {
             if report.is_complete() {
                 tracing::info!("{report}");
             } else {
-                complain(&format!("rank {me}: {report}"));
+                complain(&format!("rank {number}: {report}"));
             }
         }
         end
@@ -135,10 +143,10 @@ fn check_host(housemates: &[RankOptions], world: World) -> Result<(), Problem> {
 
 fn start_capture(
     options: &RankOptions,
-    me: Rank,
-    world: World,
+    seat: Seat,
     transport: &str,
 ) -> Result<Option<(Tap, Capture)>, String> {
+    let (me, world) = (seat.number(), seat.numbers.network());
     let job = options.shared.job.as_deref();
     let destination = match &options.capture {
         None => return Ok(None),

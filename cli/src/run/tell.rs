@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use mvpnet_node::job::{self, Failure, Notice, Problem};
+use mvpnet_node::job::{self, Failure, Notice, Numbers, Problem};
 use mvpnet_switch::World;
 use tokio::sync::mpsc;
 use tokio::time::interval;
 
+use super::ready_file::ReadyFile;
 use super::statistics;
 use crate::args::RankOptions;
 use crate::logs::file_in;
@@ -31,12 +32,14 @@ pub struct Teller {
     has_application: bool,
     user: Option<String>,
     statistics: Option<PathBuf>,
+    numbers: Numbers,
+    ready_file: Option<ReadyFile>,
 }
 
 impl Teller {
-    /// For a job of `world` ranks, with the options of rank 0.
+    /// For a job of `world` ranks, with the options of its rank 0.
     #[allow(clippy::disallowed_methods, reason = "people want to know how long it takes in their time")]
-    pub fn new(world: World, options: &RankOptions) -> Self {
+    pub fn new(world: World, numbers: Numbers, options: &RankOptions) -> Self {
         let shared = &options.shared;
         let size = world.size() as usize;
         Self {
@@ -50,8 +53,15 @@ impl Teller {
             user: shared.user.clone(),
             statistics: shared
                 .global_stats
-                .then(|| file_in(&shared.log_dir, "gstats", shared.job.as_deref(), 0, "log")),
+                .then(|| file_in(&shared.log_dir, "gstats", shared.job.as_deref(), numbers.first(), "log")),
+            numbers,
+            ready_file: None,
         }
+    }
+
+    /// Describes the guests in this file too, if there is one, when all are up.
+    pub fn with_ready_file(self, ready_file: Option<ReadyFile>) -> Self {
+        Self { ready_file, ..self }
     }
 
     /// Tells until nothing more can come.
@@ -112,7 +122,7 @@ impl Teller {
 
     fn problem(&mut self, ranks: &[u32], problem: &Problem) {
         let of_job = problem.of_job || ranks.len() == self.status.ranks.len();
-        let who = if of_job { String::new() } else { named(ranks) };
+        let who = if of_job { String::new() } else { self.named(ranks) };
         self.say(&format!("{who}{}", problem.text));
     }
 
@@ -120,6 +130,7 @@ impl Teller {
         if let Some(shown) = self.status.ranks.get_mut(rank) {
             *shown = Phase::Failed;
         }
+        let rank = self.number(rank);
         self.say(&format!("rank {rank}: {}", failure.why));
         if failure.console.is_empty() {
             return;
@@ -137,6 +148,11 @@ impl Teller {
         let guests = if self.status.ranks.len() == 1 { "guest is" } else { "guests are" };
         let seconds = self.begun.elapsed().as_secs();
         self.say(&format!("{} {guests} up after {seconds} s", self.status.ranks.len()));
+        if let Some(file) = &self.ready_file
+            && let Err(error) = file.write(self.numbers, &self.ssh_ports, self.user.as_deref())
+        {
+            self.say(&error);
+        }
         if self.has_application {
             return;
         }
@@ -144,7 +160,8 @@ impl Teller {
         let ports: Vec<(usize, u16)> = self.ssh_ports.iter().copied().enumerate().take(LISTED).collect();
         for (rank, port) in ports {
             if port != 0 {
-                self.say(&format!("n{rank:04}: ssh -p {port} {user}127.0.0.1"));
+                let number = self.number(rank);
+                self.say(&format!("n{number:04}: ssh -p {port} {user}127.0.0.1"));
             }
         }
         self.say("there is no application to wait for: the guests stay up until the job is stopped (Ctrl-C)");
@@ -165,14 +182,19 @@ impl Teller {
         }
     }
 
+    /// `rank 3: ` or `ranks 1, 4, 5: `.
+    fn named(&self, ranks: &[u32]) -> String {
+        let list: Vec<String> = ranks.iter().map(|rank| self.numbers.shown(*rank).to_string()).collect();
+        let noun = if list.len() == 1 { "rank" } else { "ranks" };
+        format!("{noun} {}: ", list.join(", "))
+    }
+
+    /// What people call the rank with this index in the job.
+    fn number(&self, rank: usize) -> u32 {
+        self.numbers.shown(u32::try_from(rank).expect("a job has at most 2^24 ranks"))
+    }
+
     fn say(&mut self, text: &str) {
         self.printer.message(&format!("mvpnet: {text}"));
     }
-}
-
-/// `rank 3: ` or `ranks 1, 4, 5: `.
-fn named(ranks: &[u32]) -> String {
-    let list: Vec<String> = ranks.iter().map(u32::to_string).collect();
-    let noun = if list.len() == 1 { "rank" } else { "ranks" };
-    format!("{noun} {}: ", list.join(", "))
 }

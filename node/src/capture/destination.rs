@@ -73,14 +73,19 @@ impl Destination {
     /// The meaning of a `--capture` argument for one rank: `-` is standard output, a directory gets the file
     /// `capture[.JOB].RANK.pcapng`, anything else is the file itself.
     pub fn new(argument: &Path, job: Option<&str>, rank: Rank) -> Result<Self, DestinationError> {
+        let job = job.map_or(String::new(), |job| format!(".{job}"));
+        Self::named(argument, &format!("capture{job}.{rank}.pcapng"))
+    }
+
+    /// The same for anything that is captured: in a directory it gets a file of this name.
+    pub fn named(argument: &Path, file_name: &str) -> Result<Self, DestinationError> {
         match argument.as_os_str().as_bytes() {
             b"" => return Err(DestinationError::Empty),
             b"-" => return Ok(Self::Stdout),
             _ => {}
         }
-        let job = job.map_or(String::new(), |job| format!(".{job}"));
         if argument.is_dir() {
-            return Ok(Self::Path(argument.join(format!("capture{job}.{rank}.pcapng"))));
+            return Ok(Self::Path(argument.join(file_name)));
         }
         if argument.as_os_str().as_bytes().ends_with(b"/") {
             return Err(DestinationError::NoDirectory(argument.to_owned()));

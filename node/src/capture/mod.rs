@@ -1,4 +1,4 @@
-//! The capture of one rank: every frame of every port, written to a pcapng file while traffic goes on.
+//! The capture of a rank or a bridge: every frame of every port, written to a pcapng file while traffic goes on.
 //!
 //! The frame loop holds a [`Tap`] and copies each frame into a chunk of memory: no allocation, no lock, no
 //! system call per frame. Full chunks go over a ring to a thread that turns them into pcapng and writes them;
@@ -8,9 +8,11 @@
 //!
 //! Ports and directions are the switch's: a frame that the guest sends is inbound on the guest's port, and
 //! outbound on the transport's when it leaves for a peer. A dropped frame carries the reason as its comment.
+//! Which ports there are, and how the file calls them, is said by a [`Layout`].
 
 mod chunk;
 mod destination;
+mod layout;
 mod recorder;
 mod report;
 mod store;
@@ -22,29 +24,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use mvpnet_pcap::{Interface, SNAPLEN, Section};
-use mvpnet_switch::{Rank, World};
 use rtrb::RingBuffer;
 
 use chunk::Chunk;
 pub use destination::{Destination, DestinationError, StartError};
+pub use layout::{Layout, Options, Port};
 pub use mvpnet_pcap::Direction;
 pub use report::{PortReport, Report};
 pub use tap::Tap;
-
-/// A port of the switch as the capture knows it: an interface of the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Port {
-    /// The guest's link.
-    Guest = 0,
-    /// The transport to the other ranks.
-    Transport = 1,
-}
-
-impl Port {
-    const COUNT: usize = 2;
-}
 
 /// Memory between the frame loop and the disk. It bridges the time in which the disk, or the processor, is
 /// busy with something else; memory that traffic does not reach is never touched.
@@ -62,75 +49,32 @@ impl Default for Pool {
     }
 }
 
-/// What to capture, and where to.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where the capture goes.
-    pub destination: Destination,
-    /// The rank whose ports these are.
-    pub me: Rank,
-    /// The job's size.
-    pub world: World,
-    /// The transport's name, such as `mpi`.
-    pub transport: String,
-    /// The job's name, if it has one.
-    pub job: Option<String>,
-    /// The memory that may be used.
-    pub pool: Pool,
-}
-
-impl Options {
-    fn section(&self) -> Section {
-        let machine = nix::sys::utsname::uname().ok();
-        let text = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();
-        let job = self.job.as_ref().map_or(String::new(), |job| format!(" of job {job}"));
-        Section {
-            hardware: machine.as_ref().map(|m| text(m.machine())),
-            os: machine.as_ref().map(|m| format!("{} {}", text(m.sysname()), text(m.release()))),
-            application: Some(format!("mvpnet {}", env!("CARGO_PKG_VERSION"))),
-            comment: Some(format!("rank {} of {}{job}", self.me, self.world.size())),
-        }
-    }
-
-    fn interfaces(&self) -> [Interface; Port::COUNT] {
-        let me = self.me;
-        let snaplen = SNAPLEN.min(u32::try_from(self.pool.chunk_bytes).unwrap_or(SNAPLEN));
-        let guest = Interface {
-            description: Some(format!("guest {} ({}) of rank {me}", me.host_name(), me.ipv4())),
-            mac: Some(me.mac().octets()),
-            snaplen,
-            ..Interface::new(format!("rank{me}-guest"))
-        };
-        let transport = Interface {
-            description: Some(format!("{} between rank {me} and the other ranks", self.transport)),
-            snaplen,
-            ..Interface::new(format!("rank{me}-{}", self.transport))
-        };
-        [guest, transport]
-    }
+/// Begins the capture of a rank: see [`start_at`].
+pub fn start(options: &Options) -> Result<(Tap, Capture), StartError> {
+    start_at(&options.destination, options.layout(), options.pool)
 }
 
 /// Begins a capture: opens the destination, writes the file's header, starts the thread that writes frames.
 ///
 /// A named pipe is opened by that thread, since that takes until someone reads from it.
-pub fn start(options: &Options) -> Result<(Tap, Capture), StartError> {
-    let output = options.destination.open()?;
-    let interfaces = options.interfaces();
+pub fn start_at(destination: &Destination, layout: Layout, pool: Pool) -> Result<(Tap, Capture), StartError> {
+    let output = destination.open()?;
+    let section = layout.section();
+    let interfaces = layout.interfaces(pool);
     let names = interfaces.iter().map(|interface| interface.name.clone()).collect::<Vec<_>>();
-    let shared = Arc::new(Shared::default());
-    let chunks = options.pool.chunks.max(2);
+    let shared = Arc::new(Shared::new(interfaces.len()));
+    let chunks = pool.chunks.max(2);
     let (full, full_end) = RingBuffer::new(chunks);
     let (mut free, free_end) = RingBuffer::new(chunks);
     for _ in 0..chunks {
-        let added = free.push(Chunk::new(options.pool.chunk_bytes));
+        let added = free.push(Chunk::new(pool.chunk_bytes));
         debug_assert!(added.is_ok(), "the ring has a place for every chunk");
     }
 
-    let work =
-        thread::Work { section: options.section(), interfaces, full: full_end, free, shared: shared.clone() };
-    let (thread, result) = thread::spawn(&options.destination, output, work)?;
-    let tap = Tap::new(full, free_end, shared.clone(), thread.clone(), options.pool.chunk_bytes);
-    Ok((tap, Capture { destination: options.destination.to_string(), names, shared, thread, result }))
+    let work = thread::Work { section, interfaces, full: full_end, free, shared: shared.clone() };
+    let (thread, result) = thread::spawn(destination, output, work)?;
+    let tap = Tap::new(full, free_end, shared.clone(), thread.clone(), pool.chunk_bytes);
+    Ok((tap, Capture { destination: destination.to_string(), names, shared, thread, result }))
 }
 
 /// A running capture, to be finished after its [`Tap`] is gone.
@@ -171,9 +115,9 @@ impl Capture {
 }
 
 /// What the frame loop and the writing thread both see. Each counter has one writer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
-    ports: [PortCounters; Port::COUNT],
+    ports: Box<[PortCounters]>,
     ending: AtomicBool,
 }
 
@@ -190,6 +134,10 @@ struct PortCounters {
 }
 
 impl Shared {
+    fn new(ports: usize) -> Self {
+        Self { ports: (0..ports).map(|_| PortCounters::default()).collect(), ending: AtomicBool::new(false) }
+    }
+
     /// Counts one more. Only one thread writes each counter, so this needs no locked instruction.
     #[inline]
     fn count(counter: &AtomicU64) {

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::chunk::{Chunk, Entry};
 use super::store::{Block, Medium, PacketBlock, Store};
-use super::{Port, PortReport, Report, Shared};
+use super::{PortReport, Report, Shared};
 
 /// Blocks are written in pieces of about this many bytes.
 const SEGMENT: usize = 256 << 10;
@@ -62,7 +62,7 @@ pub(super) struct Recorder<M> {
     encoder: Writer<Vec<u8>>,
     blocks: Vec<Block>,
     store: Store<M>,
-    books: [Books; Port::COUNT],
+    books: Vec<Books>,
     comments: Vec<(DropReason, String)>,
     shared: Arc<Shared>,
     start_ns: u64,
@@ -77,7 +77,7 @@ impl<M: Medium> Recorder<M> {
         destination: String,
         medium: M,
         section: &Section,
-        interfaces: &[Interface; Port::COUNT],
+        interfaces: &[Interface],
         shared: Arc<Shared>,
         start_ns: u64,
     ) -> io::Result<Self> {
@@ -99,7 +99,7 @@ impl<M: Medium> Recorder<M> {
             encoder,
             blocks: Vec::new(),
             store,
-            books: Default::default(),
+            books: vec![Books::default(); interfaces.len()],
             comments: Vec::new(),
             shared,
             start_ns,
@@ -122,7 +122,7 @@ impl<M: Medium> Recorder<M> {
                     writing = self.write(now_ns);
                 }
             } else {
-                self.books[entry.port as usize].lose(PacketBlock { port: entry.port, missed: 0 });
+                self.books[entry.port.index()].lose(PacketBlock { port: entry.port, missed: 0 });
             }
         }
         self.write(now_ns);
@@ -169,7 +169,7 @@ impl<M: Medium> Recorder<M> {
         if entry.missed == 0 {
             return;
         }
-        let books = &mut self.books[entry.port as usize];
+        let books = &mut self.books[entry.port.index()];
         books.lost += entry.missed;
         books.untold += entry.missed;
         books.unheld += entry.missed;
@@ -184,11 +184,11 @@ impl<M: Medium> Recorder<M> {
     }
 
     fn encode(&mut self, entry: &Entry, frame: &[u8]) {
-        let missed = std::mem::take(&mut self.books[entry.port as usize].untold);
+        let missed = std::mem::take(&mut self.books[entry.port.index()].untold);
         let packet = Packet {
             missed,
             original_len: entry.original_len,
-            ..Packet::new(entry.port as u32, entry.direction, entry.time_ns, frame)
+            ..Packet::new(entry.port.interface(), entry.direction, entry.time_ns, frame)
         };
         let packet = match entry.dropped {
             Some(reason) => packet.with_comment(comment(&mut self.comments, reason)),
@@ -208,7 +208,7 @@ impl<M: Medium> Recorder<M> {
         let kept = outcome.as_ref().map_or_else(|refused| refused.kept, |()| self.blocks.len());
         for (place, block) in self.blocks.drain(..).enumerate() {
             let Some(packet) = block.packet else { continue };
-            let books = &mut self.books[packet.port as usize];
+            let books = &mut self.books[packet.port.index()];
             if place < kept {
                 books.written += 1;
             } else {
@@ -239,7 +239,7 @@ impl<M: Medium> Recorder<M> {
             match self.store.give_up(2 * len) {
                 Ok(given_up) => {
                     for packet in given_up {
-                        let books = &mut self.books[packet.port as usize];
+                        let books = &mut self.books[packet.port.index()];
                         books.written -= 1;
                         books.lose(packet);
                     }

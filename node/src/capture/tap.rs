@@ -22,7 +22,7 @@ pub struct Tap {
     full: Producer<Chunk>,
     free: Consumer<Chunk>,
     /// Frames per port that had no room since the last one that had.
-    missed: [u64; Port::COUNT],
+    missed: Box<[u64]>,
     snaplen: usize,
     shared: Arc<Shared>,
     thread: Thread,
@@ -36,7 +36,8 @@ impl Tap {
         thread: Thread,
         snaplen: usize,
     ) -> Self {
-        Self { current: None, full, free, missed: [0; Port::COUNT], snaplen, shared, thread }
+        let missed = vec![0; shared.ports.len()].into();
+        Self { current: None, full, free, missed, snaplen, shared, thread }
     }
 
     /// Records a frame that crossed `port` at `time_ns` nanoseconds since 1970; `dropped` is why it went no
@@ -50,19 +51,19 @@ impl Tap {
         frame: &[u8],
         dropped: Option<DropReason>,
     ) {
-        let counters = &self.shared.ports[port as usize];
+        let counters = &self.shared.ports[port.index()];
         Shared::count(&counters.seen);
         let kept = &frame[..frame.len().min(self.snaplen)];
         let original_len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        let missed = self.missed[port as usize];
+        let missed = self.missed[port.index()];
         match self.chunk_with_room(kept.len(), time_ns) {
             Some(chunk) => {
                 chunk.push(Entry { time_ns, missed, original_len, port, direction, dropped }, kept);
-                self.missed[port as usize] = 0;
+                self.missed[port.index()] = 0;
             }
             None => {
-                Shared::count(&self.shared.ports[port as usize].unheld);
-                self.missed[port as usize] += 1;
+                Shared::count(&self.shared.ports[port.index()].unheld);
+                self.missed[port.index()] += 1;
             }
         }
     }

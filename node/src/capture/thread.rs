@@ -16,12 +16,12 @@ use super::chunk::Chunk;
 use super::destination::{Destination, Opening, StartError};
 use super::recorder::Recorder;
 use super::store::Output;
-use super::{Port, Report, Shared};
+use super::{Report, Shared};
 
 /// What the thread works with.
 pub(super) struct Work {
     pub(super) section: Section,
-    pub(super) interfaces: [Interface; Port::COUNT],
+    pub(super) interfaces: Vec<Interface>,
     pub(super) full: Consumer<Chunk>,
     pub(super) free: Producer<Chunk>,
     pub(super) shared: Arc<Shared>,
@@ -65,7 +65,7 @@ fn run(name: &str, opening: Opening, mut work: Work, began: Sender<io::Result<()
             let _ = report.send(recorder.finish(wall_ns()));
         }
         Err(error) => {
-            let names = work.interfaces.each_ref().map(|interface| interface.name.clone());
+            let names: Vec<_> = work.interfaces.iter().map(|interface| interface.name.clone()).collect();
             let _ = report.send(Report {
                 error: Some(error.to_string()),
                 finished: true,

@@ -1,28 +1,31 @@
-//! Asking jobs, from another process.
+//! Asking jobs and bridges, from another process.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::place::{directories, lives, sockets_in};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::place::{Kind, directories, lives, sockets_in};
 use super::protocol::{Answer, JobInfo, MAX_LINE, Request, line};
 
-/// How long a job may take to say who it is. It answers at once; a host may be loaded.
+/// How long one may take to say who it is. It answers at once; a host may be loaded.
 const INFO_TIME: Duration = Duration::from_secs(10);
 
-/// Why a job gave no answer.
+/// Why a job or a bridge gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// There is no such job any more.
-    #[error("the job of process {0} is over")]
-    Over(u32),
+    /// There is none any more.
+    #[error("the {0} of process {1} is over")]
+    Over(Kind, u32),
     /// It ended, or broke the connection, before it answered.
-    #[error("the job ended before it answered")]
-    Ended,
+    #[error("the {0} ended before it answered")]
+    Ended(Kind),
     /// It said nothing in time.
-    #[error("the job does not answer")]
-    Silent,
+    #[error("the {0} does not answer")]
+    Silent(Kind),
     /// The socket does not work.
     #[error("{}: {error}", path.display())]
     Socket {
@@ -32,27 +35,16 @@ pub enum AskError {
         error: io::Error,
     },
     /// What it said is no answer of this version of the program.
-    #[error("the job gave an answer that is none: {0}")]
-    NoAnswer(#[from] serde_json::Error),
+    #[error("the {0} gave an answer that is none: {1}")]
+    NoAnswer(Kind, serde_json::Error),
 }
 
 /// The jobs of this user whose rank 0 runs on this host, in the order of their processes. Sockets that dead
 /// jobs have left are removed.
 pub fn running() -> Vec<JobInfo> {
-    let places: Vec<PathBuf> = directories();
-    let sockets = places.iter().flat_map(|directory| sockets_in(directory));
-    let mut jobs: Vec<JobInfo> = sockets
-        .filter_map(|(process, path)| match exchange(&path, &Request::Info, Some(INFO_TIME)) {
-            Ok(Answer::Info(job)) => Some(job),
-            Ok(_) => None,
-            Err(error) => {
-                // Nobody listens there, and nobody is about to.
-                if is_stale(&error) && !lives(process) {
-                    let _ = std::fs::remove_file(&path);
-                }
-                None
-            }
-        })
+    let mut jobs: Vec<JobInfo> = ask_all(Kind::Job, &Request::Info)
+        .into_iter()
+        .filter_map(|answer| if let Answer::Info(job) = answer { Some(job) } else { None })
         .collect();
     jobs.sort_by_key(|job| job.process);
     jobs
@@ -63,20 +55,50 @@ pub fn running() -> Vec<JobInfo> {
 /// # Errors
 /// There is no such job, or it ends first.
 pub fn ask(process: u32, request: &Request) -> Result<Answer, AskError> {
+    ask_one(Kind::Job, process, request)
+}
+
+/// Asks all of this kind that this user runs on this host. Who does not answer is left out, and what the dead have
+/// left is removed.
+pub(crate) fn ask_all<A: DeserializeOwned>(kind: Kind, request: &impl Serialize) -> Vec<A> {
+    let places: Vec<PathBuf> = directories();
+    let sockets = places.iter().flat_map(|directory| sockets_in(directory, kind));
+    let answers = sockets.filter_map(|(process, path)| {
+        let answer = exchange(kind, &path, request, Some(INFO_TIME));
+        // Nobody listens there, and nobody is about to.
+        if answer.as_ref().is_err_and(is_stale) && !lives(process) {
+            let _ = std::fs::remove_file(&path);
+        }
+        answer.ok()
+    });
+    answers.collect()
+}
+
+/// Asks the one that is this process, and waits as long as that takes.
+pub(crate) fn ask_one<A: DeserializeOwned>(
+    kind: Kind,
+    process: u32,
+    request: &impl Serialize,
+) -> Result<A, AskError> {
     let places = directories();
-    let mut sockets = places.iter().flat_map(|directory| sockets_in(directory));
-    let (_, path) = sockets.find(|(other, _)| *other == process).ok_or(AskError::Over(process))?;
-    exchange(&path, request, None)
+    let mut sockets = places.iter().flat_map(|directory| sockets_in(directory, kind));
+    let (_, path) = sockets.find(|(other, _)| *other == process).ok_or(AskError::Over(kind, process))?;
+    exchange(kind, &path, request, None)
 }
 
 fn is_stale(error: &AskError) -> bool {
     matches!(error, AskError::Socket { error, .. } if error.kind() == ErrorKind::ConnectionRefused)
 }
 
-fn exchange(path: &Path, request: &Request, within: Option<Duration>) -> Result<Answer, AskError> {
+fn exchange<A: DeserializeOwned>(
+    kind: Kind,
+    path: &Path,
+    request: &impl Serialize,
+    within: Option<Duration>,
+) -> Result<A, AskError> {
     let failed = |error: io::Error| match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => AskError::Silent,
-        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => AskError::Ended,
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => AskError::Silent(kind),
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => AskError::Ended(kind),
         _ => AskError::Socket { path: path.to_owned(), error },
     };
     let mut stream = UnixStream::connect(path).map_err(failed)?;
@@ -86,9 +108,9 @@ fn exchange(path: &Path, request: &Request, within: Option<Duration>) -> Result<
     let limit = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
     BufReader::new(stream.take(limit)).read_until(b'\n', &mut answer).map_err(failed)?;
     if answer.last() != Some(&b'\n') {
-        return Err(AskError::Ended);
+        return Err(AskError::Ended(kind));
     }
-    Ok(serde_json::from_slice(&answer)?)
+    serde_json::from_slice(&answer).map_err(|error| AskError::NoAnswer(kind, error))
 }
 
 #[cfg(test)]
@@ -103,10 +125,10 @@ mod tests {
         let path = directory.path().join("1.sock");
         let listener = UnixListener::bind(&path).unwrap();
         let ends = std::thread::spawn(move || drop(listener.accept().unwrap()));
-        let error = exchange(&path, &Request::Info, None).unwrap_err();
-        assert!(matches!(error, AskError::Ended), "{error}");
+        let error = exchange::<Answer>(Kind::Job, &path, &Request::Info, None).unwrap_err();
+        assert!(matches!(error, AskError::Ended(Kind::Job)), "{error}");
         ends.join().unwrap();
-        let error = exchange(&path, &Request::Info, None).unwrap_err();
+        let error = exchange::<Answer>(Kind::Job, &path, &Request::Info, None).unwrap_err();
         assert!(is_stale(&error), "{error}");
     }
 }

@@ -1,5 +1,6 @@
 //! Where control sockets are.
 
+use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,11 +10,44 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::{AccessFlags, Pid, access, geteuid};
 
-/// What follows the process id in a socket's name.
-const SUFFIX: &str = ".sock";
+/// What has a control socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A job, by its rank 0.
+    Job,
+    /// A bridge of tunnels.
+    Bridge,
+}
+
+impl Kind {
+    /// What follows the process id in a socket's name.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Job => ".sock",
+            Self::Bridge => ".bridge.sock",
+        }
+    }
+
+    /// The command that needs the socket.
+    pub(super) fn command(self) -> &'static str {
+        match self {
+            Self::Job => "mvpnet fault",
+            Self::Bridge => "mvpnet bridge status",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Job => "job",
+            Self::Bridge => "bridge",
+        })
+    }
+}
 
 /// Where sockets may be, the preferred place first. The environment of a job and that of who looks for it can
-/// differ, above all under mpirun.
+/// differ, above all under mpirun and systemd.
 pub(super) fn directories() -> Vec<PathBuf> {
     let run_time = std::env::var_os("XDG_RUNTIME_DIR")
         .map(PathBuf::from)
@@ -22,9 +56,9 @@ pub(super) fn directories() -> Vec<PathBuf> {
     run_time.into_iter().chain([PathBuf::from(format!("/tmp/mvpnet-{}", geteuid()))]).collect()
 }
 
-/// The socket of the job whose rank 0 is this process.
-pub(super) fn socket_in(directory: &Path, process: u32) -> PathBuf {
-    directory.join(format!("{process}{SUFFIX}"))
+/// The socket of what this process is.
+pub(super) fn socket_in(directory: &Path, kind: Kind, process: u32) -> PathBuf {
+    directory.join(format!("{process}{}", kind.suffix()))
 }
 
 /// Makes the directory, which has to be the user's own.
@@ -47,14 +81,14 @@ pub(super) fn lives(process: u32) -> bool {
     i32::try_from(process).is_ok_and(|process| kill(Pid::from_raw(process), None) != Err(Errno::ESRCH))
 }
 
-/// All sockets in a directory, with the processes that they are named by, in the order of these.
-pub(super) fn sockets_in(directory: &Path) -> Vec<(u32, PathBuf)> {
+/// All sockets of a kind in a directory, with the processes that they are named by, in the order of these.
+pub(super) fn sockets_in(directory: &Path, kind: Kind) -> Vec<(u32, PathBuf)> {
     if !is_ours(directory) {
         return Vec::new();
     }
     let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
     let named = entries.filter_map(|entry| {
-        let process = entry.file_name().to_str()?.strip_suffix(SUFFIX)?.parse().ok()?;
+        let process = entry.file_name().to_str()?.strip_suffix(kind.suffix())?.parse().ok()?;
         Some((process, entry.path()))
     });
     let mut sockets: Vec<(u32, PathBuf)> = named.collect();
@@ -75,15 +109,18 @@ mod tests {
     #[test]
     fn sockets_are_named_by_their_process() {
         let directory = tempfile::tempdir().unwrap();
-        for name in ["30.sock", "7.sock", "7.lock", "x.sock"] {
+        for name in ["30.sock", "7.sock", "7.lock", "x.sock", "8.bridge.sock"] {
             std::fs::write(directory.path().join(name), "").unwrap();
         }
         permit(directory.path(), 0o700);
-        let found: Vec<u32> = sockets_in(directory.path()).into_iter().map(|(process, _)| process).collect();
-        assert_eq!(found, [7, 30]);
+        let found = |kind| -> Vec<u32> {
+            sockets_in(directory.path(), kind).into_iter().map(|(process, _)| process).collect()
+        };
+        assert_eq!(found(Kind::Job), [7, 30]);
+        assert_eq!(found(Kind::Bridge), [8]);
         permit(directory.path(), 0o777);
-        assert_eq!(sockets_in(directory.path()), [], "anybody may have put them there");
-        assert_eq!(sockets_in(Path::new("/no/such/directory")), []);
+        assert_eq!(found(Kind::Job), [0; 0], "anybody may have put them there");
+        assert_eq!(sockets_in(Path::new("/no/such/directory"), Kind::Job), []);
     }
 
     #[test]

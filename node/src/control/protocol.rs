@@ -5,6 +5,18 @@ use serde::{Deserialize, Serialize};
 /// The longest request or answer, in octets.
 pub(super) const MAX_LINE: usize = 1 << 20;
 
+/// What is answered over a control socket.
+pub(crate) trait Reply: Serialize {
+    /// To what is no request; nothing has happened.
+    fn refused(why: String) -> Self;
+}
+
+impl Reply for Answer {
+    fn refused(why: String) -> Self {
+        Self::Refused(why)
+    }
+}
+
 /// What is asked of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,37 +1,45 @@
-//! The job's side of its control socket: a task that listens, and one for each connection.
+//! The side of a control socket that is asked: a task that listens, and one for each connection.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mvpnet_qemu_driver::supervise::{Keeper, KeeperSpec, Leftover, SuperviseError};
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::place::{directories, prepare, socket_in};
-use super::protocol::{Answer, MAX_LINE, Request, line};
+use super::place::{Kind, directories, prepare, socket_in};
+use super::protocol::{Answer, MAX_LINE, Reply, Request, line};
 
 /// How long somebody who connects may take to ask.
 const ASK_TIME: Duration = Duration::from_secs(10);
+
+/// How long answers may take that are given at the end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How often a directory is made anew that another job removes at this moment.
 const ATTEMPTS: u32 = 20;
 
 /// A request, and where its answer goes.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) request: Request,
-    pub(crate) answer: oneshot::Sender<Answer>,
+pub(crate) struct Asked<Q = Request, A = Answer> {
+    pub(crate) request: Q,
+    pub(crate) answer: oneshot::Sender<A>,
 }
 
-/// The control socket of this process's job.
+/// The control socket of this process: of its job, unless said otherwise.
 #[derive(Debug)]
-pub(crate) struct Control {
-    requests: mpsc::UnboundedReceiver<Asked>,
+pub(crate) struct Control<Q = Request, A = Answer> {
+    requests: mpsc::UnboundedReceiver<Asked<Q, A>>,
+    /// Resolves when the socket is there, or cannot be.
+    opened: Option<oneshot::Receiver<()>>,
+    /// Resolves when the socket is there no more.
+    removed: oneshot::Receiver<()>,
     close: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -45,20 +53,41 @@ enum OpenError {
 }
 
 impl Control {
-    /// Opens it, beside everything else. Where it cannot be, the log says so and nothing is ever asked.
+    /// Opens the socket of a job.
     pub(crate) fn open() -> Self {
+        Self::open_as(Kind::Job)
+    }
+}
+
+impl<Q: DeserializeOwned + Send + 'static, A: Reply + Send + 'static> Control<Q, A> {
+    /// Opens it, beside everything else. Where it cannot be, the log says so and nothing is ever asked.
+    pub(crate) fn open_as(kind: Kind) -> Self {
         let (asked, requests) = mpsc::unbounded_channel();
         let (close, closed) = oneshot::channel();
+        let (bound, opened) = oneshot::channel();
+        let (gone, removed) = oneshot::channel();
         let serving = async move {
-            if let Err(error) = serve(asked, closed).await {
-                tracing::warn!("there is no control socket for `mvpnet fault`: {error}");
+            let mut conversations = JoinSet::new();
+            if let Err(error) = serve(kind, asked, bound, closed, &mut conversations).await {
+                tracing::warn!("there is no control socket for `{}`: {error}", kind.command());
             }
+            let _ = gone.send(());
+            // Answers that are given now are still to arrive; who has asked nothing is not waited for.
+            let _ = timeout(LAST_WORDS, async { while conversations.join_next().await.is_some() {} }).await;
         };
-        Self { requests, close, task: tokio::spawn(serving.in_current_span()) }
+        let task = tokio::spawn(serving.in_current_span());
+        Self { requests, opened: Some(opened), removed, close, task }
+    }
+
+    /// Waits until it can be asked, if it ever can.
+    pub(crate) async fn opened(&mut self) {
+        if let Some(opened) = self.opened.take() {
+            let _ = opened.await;
+        }
     }
 
     /// The next request; never, while there is no socket.
-    pub(crate) async fn next(control: &mut Option<Self>) -> Asked {
+    pub(crate) async fn next(control: &mut Option<Self>) -> Asked<Q, A> {
         if let Some(control) = control
             && let Some(asked) = control.requests.recv().await
         {
@@ -69,31 +98,47 @@ impl Control {
 
     /// Removes it. Who still waits for an answer learns that the job is over.
     pub(crate) async fn close(self) {
+        self.close_saying(|| ()).await;
+    }
+
+    /// Removes it, and has `last_words` give the answers that were kept for this moment. Who still waits then
+    /// learns that it is over.
+    pub(crate) async fn close_saying(self, last_words: impl FnOnce()) {
         drop(self.requests);
         let _ = self.close.send(());
+        let _ = self.removed.await;
+        last_words();
         let _ = self.task.await;
     }
 }
 
-async fn serve(
-    asked: mpsc::UnboundedSender<Asked>,
+async fn serve<Q: DeserializeOwned + Send + 'static, A: Reply + Send + 'static>(
+    kind: Kind,
+    asked: mpsc::UnboundedSender<Asked<Q, A>>,
+    bound: oneshot::Sender<()>,
     mut closed: oneshot::Receiver<()>,
+    conversations: &mut JoinSet<()>,
 ) -> Result<(), OpenError> {
     // The keepers of guests tidy up when their guest is off, which may be long before the job's end.
     let keeper = Keeper::spawn(KeeperSpec::default()).await?;
-    let listener = match bind_anywhere(&keeper).await {
+    let listener = match bind_anywhere(kind, &keeper).await {
         Ok(listener) => listener,
         Err(error) => {
             keeper.finish(Vec::new()).await;
             return Err(error);
         }
     };
+    let _ = bound.send(());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(tokio::spawn(attend(stream, asked.clone()).in_current_span())),
+                Ok((stream, _)) => {
+                    conversations.spawn(attend(stream, asked.clone()).in_current_span());
+                }
                 Err(error) => tracing::debug!("control socket: {error}"),
             },
+            // Those that are over need no memory.
+            Some(_) = conversations.join_next() => {}
             _ = &mut closed => break,
         }
     }
@@ -105,10 +150,10 @@ async fn serve(
 }
 
 /// The first place where it can be.
-async fn bind_anywhere(keeper: &Keeper) -> Result<UnixListener, OpenError> {
+async fn bind_anywhere(kind: Kind, keeper: &Keeper) -> Result<UnixListener, OpenError> {
     let mut outcome = Err(OpenError::Io { path: "/tmp".into(), error: ErrorKind::NotFound.into() });
     for directory in directories() {
-        outcome = bind(&directory, keeper).await;
+        outcome = bind(&directory, kind, keeper).await;
         if outcome.is_ok() {
             break;
         }
@@ -116,8 +161,8 @@ async fn bind_anywhere(keeper: &Keeper) -> Result<UnixListener, OpenError> {
     outcome
 }
 
-async fn bind(directory: &Path, keeper: &Keeper) -> Result<UnixListener, OpenError> {
-    let path = socket_in(directory, std::process::id());
+async fn bind(directory: &Path, kind: Kind, keeper: &Keeper) -> Result<UnixListener, OpenError> {
+    let path = socket_in(directory, kind, std::process::id());
     let failed = |error| OpenError::Io { path: path.clone(), error };
     // Made by others too, and removed by the last one.
     keeper.guard(vec![Leftover::EmptyDir(directory.to_owned()), Leftover::File(path.clone())]).await?;
@@ -137,7 +182,10 @@ async fn bind(directory: &Path, keeper: &Keeper) -> Result<UnixListener, OpenErr
 }
 
 /// One connection: one request, one answer.
-async fn attend(stream: UnixStream, asked: mpsc::UnboundedSender<Asked>) {
+async fn attend<Q: DeserializeOwned, A: Reply>(
+    stream: UnixStream,
+    asked: mpsc::UnboundedSender<Asked<Q, A>>,
+) {
     let (reading, mut writing) = stream.into_split();
     let limit = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
     let mut request = Vec::new();
@@ -157,7 +205,7 @@ async fn attend(stream: UnixStream, asked: mpsc::UnboundedSender<Asked>) {
                 Err(_) => return,
             }
         }
-        Err(error) => Answer::Refused(format!("that is no request: {error}")),
+        Err(error) => A::refused(format!("that is no request: {error}")),
     };
     if let Err(error) = writing.write_all(&line(&answer)).await {
         tracing::debug!("an answer was not waited for: {error}");

@@ -13,7 +13,7 @@ use crate::capture::{Direction, Port};
 impl<T: Transport> RankLoop<T> {
     /// Lets a change happen to the links that end here.
     pub(super) fn change_links(&mut self, change: &Change, seed: u64) {
-        let (me, world) = (self.core.transport.me(), self.core.transport.world());
+        let (me, world) = (self.core.switch.config().me, self.core.switch.config().world);
         let known = self.faults.take().or_else(|| self.resting.take());
         let mut faults = known.unwrap_or_else(|| Box::new(Faults::new(me, world, seed)));
         faults.apply(change);
@@ -26,8 +26,10 @@ impl<T: Transport> RankLoop<T> {
         *place = Some(faults);
     }
 
-    /// Sends a frame that is for the guest on its way.
-    pub(super) fn travel(&mut self, now: Instant, from: Rank, frame: &[u8]) {
+    /// Sends a frame that is for the guest on its way. One whose sender is no rank goes by the way of this rank's own
+    /// frames, which no partition cuts.
+    pub(super) fn travel(&mut self, now: Instant, from: Option<Rank>, frame: &[u8]) {
+        let from = from.unwrap_or(self.core.switch.config().me);
         let Some(faults) = &mut self.faults else { return };
         match faults.pass(now, from, frame.len()) {
             Ok(passage) => {

@@ -1,7 +1,7 @@
 //! What every part of a turn works on: the switch, the transport, the capture tap and the clock. Apart
 //! from the guest's port, so that frames can stay in the link's buffer while they are decided and sent.
 
-use mvpnet_switch::{DropReason, Flood, PortId, Switch, Verdict};
+use mvpnet_switch::{DropReason, Flood, PortId, Rank, Switch};
 use mvpnet_transports::{RecordKind, SendError, Transport};
 
 use super::faults::FaultCounts;
@@ -57,9 +57,18 @@ impl<T: Transport> Core<T> {
         }
         let captured_on = match port {
             PortId::Guest => Port::Guest,
-            PortId::Peer(_) => Port::Transport,
+            PortId::Peer(_) | PortId::Tunnel(_) => Port::Transport,
         };
         self.capture(captured_on, Direction::Outbound, frame, dropped);
+    }
+
+    /// What the transport calls the far end of a port. That of a tunnel, which leads out of the job, goes by this
+    /// rank's own number; see [`Transport`].
+    pub(super) fn peer(&self, port: PortId) -> Rank {
+        match port {
+            PortId::Peer(rank) => rank,
+            PortId::Guest | PortId::Tunnel(_) => self.transport.me(),
+        }
     }
 
     /// Sends a flooded frame to this rank's children in the tree. Floods do not wait for room: a storm
@@ -69,15 +78,6 @@ impl<T: Transport> Core<T> {
             let outcome = self.transport.send(child, RecordKind::Flood, flood.root, frame);
             self.account(PortId::Peer(child), frame, outcome.err().map(|error| drop_reason(&error)));
         }
-    }
-}
-
-/// The reason, if the verdict is to drop.
-#[inline]
-pub(super) fn verdict_drop(verdict: &Verdict) -> Option<DropReason> {
-    match verdict {
-        Verdict::Drop(reason) => Some(*reason),
-        _ => None,
     }
 }
 

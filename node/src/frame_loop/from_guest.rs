@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use mvpnet_qemu_driver::links::{Item, PREFIX_LEN, Received};
-use mvpnet_switch::{Control, DropReason, Ingress, Instant, PortId, Rank, Verdict};
+use mvpnet_switch::{Control, DropReason, Ingress, Instant, PortId, Verdict};
 use mvpnet_transports::{SendError, Transport};
 
-use super::core::{drop_reason, verdict_drop};
+use super::core::drop_reason;
 use super::patience::Answer;
 use super::{Event, RankLoop, Work};
 use crate::capture::{Direction, Port};
@@ -14,10 +14,10 @@ use crate::capture::{Direction, Port};
 /// Longest run handed to the transport at once, in octets: half a batch, so that batches fill well.
 const RUN_LEN: usize = 32 * 1024;
 
-/// Consecutive records of the link's buffer that go to one rank.
+/// Consecutive records of the link's buffer that go out by one port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Run {
-    to: Rank,
+    to: PortId,
     octets: Range<usize>,
 }
 
@@ -70,9 +70,9 @@ impl<T: Transport> RankLoop<T> {
         let Some(guest) = &mut self.guest else { return };
         let frame = &guest.link.bytes()[record.start + PREFIX_LEN..record.end];
         let verdict = self.core.switch.decide(now, Ingress::Guest, frame, frame.len());
-        self.core.capture(Port::Guest, Direction::Inbound, frame, verdict_drop(&verdict));
+        self.core.capture(Port::Guest, Direction::Inbound, frame, verdict.drop_reason());
         match verdict {
-            Verdict::Forward(PortId::Peer(to)) => self.extend_run(now, to, record),
+            Verdict::Forward(to @ (PortId::Peer(_) | PortId::Tunnel(_))) => self.extend_run(now, to, record),
             Verdict::Flood(flood) => self.core.flood_to_children(flood, frame),
             Verdict::Reply(_) => guest.push_reply(&mut self.core, now),
             Verdict::Control(Control::Shutdown) => self.mailbox.tell(Event::ShutdownAddress),
@@ -81,7 +81,7 @@ impl<T: Transport> RankLoop<T> {
         }
     }
 
-    fn extend_run(&mut self, now: Instant, to: Rank, record: Range<usize>) {
+    fn extend_run(&mut self, now: Instant, to: PortId, record: Range<usize>) {
         match &mut self.open {
             Some(run) if run.to == to && run.takes(&record) => run.octets.end = record.end,
             open => {
@@ -95,7 +95,8 @@ impl<T: Transport> RankLoop<T> {
     /// Sends a run, or keeps it in `stalled` while its destination is waited for.
     fn send_run(&mut self, now: Instant, run: Run) {
         let Some(guest) = &self.guest else { return };
-        match self.core.transport.send_run(run.to, &guest.link.bytes()[run.octets.clone()]) {
+        let peer = self.core.peer(run.to);
+        match self.core.transport.send_run(peer, &guest.link.bytes()[run.octets.clone()]) {
             Ok(()) => {
                 self.room_at(now, run.to);
                 self.account_run(&run, None);
@@ -108,7 +109,7 @@ impl<T: Transport> RankLoop<T> {
         }
     }
 
-    fn room_at(&mut self, now: Instant, to: Rank) {
+    fn room_at(&mut self, now: Instant, to: PortId) {
         if self.patience.is_empty() {
             return;
         }
@@ -126,7 +127,7 @@ impl<T: Transport> RankLoop<T> {
         let mut rest = &guest.link.bytes()[run.octets.clone()];
         while let Some((prefix, tail)) = rest.split_first_chunk::<PREFIX_LEN>() {
             let (frame, tail) = tail.split_at(u32::from_be_bytes(*prefix) as usize);
-            self.core.account(PortId::Peer(run.to), frame, dropped);
+            self.core.account(run.to, frame, dropped);
             rest = tail;
         }
     }

@@ -1,10 +1,9 @@
 //! Batches from other ranks on their way in: each record decided, the guest's share handed over as runs of
 //! the very buffer that the batch arrived in.
 
-use mvpnet_switch::{Delivery, DropReason, Ingress, Instant, PortId, Rank, Verdict};
+use mvpnet_switch::{Delivery, DropReason, Ingress, Instant, MacAddr, MacOwner, PortId, Rank, Topology, Verdict};
 use mvpnet_transports::{Batch, Record, RecordKind, Transport, TransportError, records};
 
-use super::core::verdict_drop;
 use super::guest_port::{Admission, Share};
 use super::{Event, RankLoop, Work};
 use crate::capture::{Direction, Port};
@@ -32,12 +31,13 @@ impl<T: Transport> RankLoop<T> {
     fn take_batch(&mut self, now: Instant, batch: Batch, admission: Admission) {
         let mut share = self.guest.as_mut().map(|guest| guest.empty_share()).unwrap_or_default();
         let from = batch.from();
+        let whole = self.ingress(from, Delivery::Unicast);
         for record in records(batch.bytes()) {
             match record {
                 Ok(record) => self.take_peer_record(now, &batch, record, admission, &mut share),
                 Err(_) => {
                     // Where the next record begins is unknown: the rest of the batch is lost.
-                    self.core.switch.refuse(unicast(from), DropReason::BadRecord, 0);
+                    self.core.switch.refuse(whole, DropReason::BadRecord, 0);
                     break;
                 }
             }
@@ -57,16 +57,13 @@ impl<T: Transport> RankLoop<T> {
         share: &mut Share,
     ) {
         let frame = &batch.bytes()[record.frame.clone()];
-        let (origin, delivery) = match record.kind {
-            RecordKind::Unicast => (batch.from(), Delivery::Unicast),
+        let ingress = match record.kind {
+            RecordKind::Unicast => self.ingress(batch.from(), Delivery::Unicast),
             RecordKind::Flood => match record.root.map(|root| self.core.transport.world().rank(root)) {
-                Some(Ok(origin)) => (origin, Delivery::Flood),
+                Some(Ok(origin)) => self.ingress(origin, Delivery::Flood),
                 _ => {
-                    return self.core.switch.refuse(
-                        unicast(batch.from()),
-                        DropReason::BadRecord,
-                        frame.len(),
-                    );
+                    let ingress = self.ingress(batch.from(), Delivery::Unicast);
+                    return self.core.switch.refuse(ingress, DropReason::BadRecord, frame.len());
                 }
             },
             RecordKind::Control => {
@@ -74,9 +71,8 @@ impl<T: Transport> RankLoop<T> {
                 return self.mailbox.tell(message);
             }
         };
-        let ingress = Ingress::Peer { origin, delivery };
         let verdict = self.core.switch.decide(now, ingress, frame, frame.len());
-        self.core.capture(Port::Transport, Direction::Inbound, frame, verdict_drop(&verdict));
+        self.core.capture(Port::Transport, Direction::Inbound, frame, verdict.drop_reason());
         let for_guest = match verdict {
             Verdict::Forward(PortId::Guest) => true,
             Verdict::Flood(flood) => {
@@ -84,7 +80,7 @@ impl<T: Transport> RankLoop<T> {
                 flood.to_guest
             }
             // A peer's frame goes to other peers only down the tree, and peers are not answered.
-            Verdict::Forward(PortId::Peer(_))
+            Verdict::Forward(PortId::Peer(_) | PortId::Tunnel(_))
             | Verdict::Reply(_)
             | Verdict::Control(_)
             | Verdict::Drop(_) => false,
@@ -93,7 +89,7 @@ impl<T: Transport> RankLoop<T> {
             return;
         }
         match admission {
-            Admission::ByLinks => self.travel(now, origin, frame),
+            Admission::ByLinks => self.travel(now, self.sender(ingress, frame), frame),
             Admission::Room => {
                 share.add(&record);
                 self.core.capture(Port::Guest, Direction::Outbound, frame, None);
@@ -105,12 +101,31 @@ impl<T: Transport> RankLoop<T> {
         }
     }
 
+    /// Where a frame that the transport says is `from` a rank came in: what is from this rank itself came out of the
+    /// tunnel, where there is one.
+    fn ingress(&self, from: Rank, delivery: Delivery) -> Ingress {
+        match self.core.switch.config().topology {
+            Topology::Tunnel(vni) if from == self.core.transport.me() => Ingress::Tunnel(vni),
+            _ => Ingress::Peer { origin: from, delivery },
+        }
+    }
+
+    /// The rank at the other end of the link that a frame has come over: a tunnel does not say, but the frame may.
+    fn sender(&self, ingress: Ingress, frame: &[u8]) -> Option<Rank> {
+        match ingress {
+            Ingress::Peer { origin, .. } => Some(origin),
+            Ingress::Guest | Ingress::Tunnel(_) => {
+                let source = frame.get(6..12)?.try_into().ok().map(MacAddr::new)?;
+                match self.core.switch.config().world.owner_of(source) {
+                    MacOwner::Rank(rank) => Some(rank),
+                    _ => None,
+                }
+            }
+        }
+    }
+
     /// Why there is no guest: before its time, or after it.
     pub(super) fn absence(&self) -> DropReason {
         if self.had_guest { DropReason::GuestGone } else { DropReason::NotUp }
     }
-}
-
-fn unicast(origin: Rank) -> Ingress {
-    Ingress::Peer { origin, delivery: Delivery::Unicast }
 }

@@ -18,13 +18,13 @@ mod from_peers;
 mod guest_port;
 mod mailbox;
 mod patience;
-mod spin;
+pub(crate) mod spin;
 mod wait;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use mvpnet_switch::{DropReason, Instant, Rank, Switch};
+use mvpnet_switch::{DropReason, Instant, PortId, Rank, Switch};
 use mvpnet_transports::{RecordKind, SendError, Transport, TransportError};
 
 use crate::capture::Tap;
@@ -60,7 +60,7 @@ pub struct RankLoop<T> {
     /// A run whose destination had no room yet; nothing is read from the guest before it has gone.
     stalled: Option<Run>,
     /// Only destinations that have refused something have an entry.
-    patience: BTreeMap<Rank, Patience>,
+    patience: BTreeMap<PortId, Patience>,
     /// The links that end here, unless all of them are ideal.
     faults: Option<Box<Faults>>,
     /// The same while they are: their chances go on when they no longer are.

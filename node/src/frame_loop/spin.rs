@@ -37,7 +37,7 @@ pub(super) fn awaits_room(now: Instant, last_work: Instant) -> bool {
 
 /// Whether to poll for work.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Spin {
+pub(crate) struct Spin {
     not_before: Instant,
     pause: Duration,
 }
@@ -50,12 +50,12 @@ impl Default for Spin {
 
 impl Spin {
     /// Whether to poll once more at `now`, when there was work last at `last_work`.
-    pub(super) fn goes_on(&self, now: Instant, last_work: Instant) -> bool {
+    pub(crate) fn goes_on(&self, now: Instant, last_work: Instant) -> bool {
         now >= self.not_before && now.saturating_since(last_work) < SPIN
     }
 
     /// A yield took from `before` to `after`.
-    pub(super) fn yielded(&mut self, before: Instant, after: Instant) {
+    pub(crate) fn yielded(&mut self, before: Instant, after: Instant) {
         if after.saturating_since(before) >= LOST_CORE {
             self.not_before = after + self.pause;
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
@@ -63,7 +63,7 @@ impl Spin {
     }
 
     /// Work came while polling: it pays.
-    pub(super) fn paid(&mut self) {
+    pub(crate) fn paid(&mut self) {
         self.pause = FIRST_PAUSE;
     }
 }

@@ -16,7 +16,7 @@ use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, GuestFd, StreamEnd};
 use mvpnet_qemu_driver::supervise::{Guest, GuestFds, Keeper, Launch, Leftover, SuperviseError};
 
 use super::messages::Phase;
-use super::plan::GuestPlan;
+use super::plan::{GuestPlan, HostTap};
 use crate::frame_loop::{Command, GuestEnd, LoopHandle};
 
 /// How long qemu may take to connect to its link's path.
@@ -60,6 +60,8 @@ struct Link {
 enum Ours {
     Socket { socket: OwnedFd, guest_path: Option<PathBuf> },
     Listener { listener: std::os::unix::net::UnixListener, path: PathBuf },
+    /// The kernel has it.
+    Nothing,
 }
 
 impl Boot {
@@ -81,6 +83,7 @@ impl Boot {
         let ssh_port = match &self.port {
             Some(port) => port.port(),
             None => {
+                make_tap(plan).await?;
                 self.copy_images(plan, tell).await?;
                 let port = reserve(plan.machine.rank, step(fullest_host_ranks))?;
                 self.port.insert(port).port()
@@ -93,12 +96,16 @@ impl Boot {
             .add_qmp()
             .map_err(|error| BootError::Io { what: "no socket for the monitor".into(), error })?;
         let spec = describe(plan, net, ssh_port, qmp);
-        if let Ours::Socket { socket, guest_path } = ours {
-            handle.send(Command::Attach(GuestEnd { kind: plan.link, socket, guest_path }));
-            return Ok(self.launch(plan, &spec, fds).await?);
-        }
+        let ours = match ours {
+            Ours::Socket { socket, guest_path } => {
+                handle.send(Command::Attach(GuestEnd { kind: plan.link, socket, guest_path }));
+                None
+            }
+            Ours::Nothing => None,
+            Ours::Listener { listener, path } => Some((listener, path)),
+        };
         let guest = self.launch(plan, &spec, fds).await?;
-        if let Ours::Listener { listener, path } = ours {
+        if let Some((listener, path)) = ours {
             match accept(listener, path, &guest).await {
                 Ok(socket) => {
                     handle.send(Command::Attach(GuestEnd { kind: plan.link, socket, guest_path: None }));
@@ -189,7 +196,21 @@ async fn copy(
     }
 }
 
+/// Makes the guest's interface, where the kernel carries its frames.
+async fn make_tap(plan: &GuestPlan) -> Result<(), BootError> {
+    let Some(HostTap { interface, make }) = plan.tap.clone() else { return Ok(()) };
+    let what = format!("no interface {interface}");
+    match tokio::task::spawn_blocking(move || make()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(why)) => Err(BootError::Io { what, error: std::io::Error::other(why) }),
+        Err(panic) => Err(BootError::Io { what, error: panic.into() }),
+    }
+}
+
 async fn make_link(plan: &GuestPlan, keeper: &Keeper, fds: &mut GuestFds) -> Result<Link, BootError> {
+    if let Some(tap) = &plan.tap {
+        return Ok(Link { net: ClusterNet::Tap(tap.interface.clone()), ours: Ours::Nothing });
+    }
     let Some(dir) = &plan.socket_dir else {
         let (ours, theirs) = pair(plan.link)?;
         let theirs = fds.add(theirs);

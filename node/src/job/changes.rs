@@ -9,7 +9,9 @@ use mvpnet_switch::World;
 use mvpnet_transports::link::{Change, ChangeError, Pairs};
 use tokio::sync::oneshot;
 
+use super::guest::GuestFault;
 use super::messages::{ChangeDone, ChangeOrder, GuestCondition};
+use super::numbers::Numbers;
 use crate::control::{Answer, JobInfo};
 
 /// How long ranks may take for changes that start no guest.
@@ -19,6 +21,7 @@ pub(super) const CHANGE_TIME: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Changes {
     world: World,
+    numbers: Numbers,
     job: Option<String>,
     seed: u64,
     next_id: u64,
@@ -49,11 +52,12 @@ struct Links {
 
 impl Changes {
     /// None yet, for a job with this name.
-    pub(super) fn new(world: World, job: Option<String>) -> Self {
+    pub(super) fn new(world: World, numbers: Numbers, job: Option<String>) -> Self {
         // Any number will do, as long as it is known which it was.
         let seed = u64::from(std::process::id());
         Self {
             world,
+            numbers,
             job,
             seed,
             next_id: 0,
@@ -64,13 +68,27 @@ impl Changes {
     }
 
     /// Reads changes in words and checks whether this job can have them.
-    pub(super) fn check(&self, words: &[String]) -> Result<Vec<Change>, ChangeError> {
+    pub(super) fn check(&self, words: &[String]) -> Result<Vec<Change>, String> {
         let read = |words: &String| {
             let change: Change = words.parse()?;
-            change.check(self.world)?;
+            change.check(self.numbers.network())?;
             Ok(change)
         };
-        words.iter().map(read).collect()
+        let changes: Vec<Change> =
+            words.iter().map(read).collect::<Result<_, ChangeError>>().map_err(|error| error.to_string())?;
+        match changes.iter().find(|change| change.is_about_guests() && !self.concerns_us(change)) {
+            Some(change) => Err(format!(
+                "`{change}` is for another job of this network: the guests here are {} to {}",
+                self.numbers.first(),
+                self.numbers.shown(self.world.size() - 1)
+            )),
+            None => Ok(changes),
+        }
+    }
+
+    /// Whether a change to guests is to any of this job.
+    fn concerns_us(&self, change: &Change) -> bool {
+        (0..self.world.size()).any(|rank| GuestFault::of(change, self.numbers.shown(rank)).is_some())
     }
 
     /// Begins some changes; what all ranks have to be told, and what ends when they are over.
@@ -91,14 +109,15 @@ impl Changes {
 
     /// A rank has made a change, or cannot.
     pub(super) fn done(&mut self, rank: u32, done: ChangeDone) {
+        let shown = self.numbers.shown(rank);
         match done.condition {
-            Some(GuestCondition::Runs) => drop(self.guests.remove(&rank)),
-            Some(condition) => drop(self.guests.insert(rank, condition)),
+            Some(GuestCondition::Runs) => drop(self.guests.remove(&shown)),
+            Some(condition) => drop(self.guests.insert(shown, condition)),
             None => {}
         }
         let Some(under_way) = self.under_way.get_mut(&done.id) else { return };
         under_way.waiting.remove(&rank);
-        under_way.troubles.extend(done.trouble.map(|trouble| format!("rank {rank}: {trouble}")));
+        under_way.troubles.extend(done.trouble.map(|trouble| format!("rank {shown}: {trouble}")));
         if under_way.waiting.is_empty()
             && let Some(UnderWay { troubles, answer, .. }) = self.under_way.remove(&done.id)
         {
@@ -111,7 +130,7 @@ impl Changes {
     /// Ranks that have not answered to a change in time are not waited for any longer.
     pub(super) fn give_up(&mut self, id: u64) {
         let Some(UnderWay { waiting, answer, .. }) = self.under_way.remove(&id) else { return };
-        let ranks: Vec<String> = waiting.iter().map(u32::to_string).collect();
+        let ranks: Vec<String> = waiting.iter().map(|rank| self.numbers.shown(*rank).to_string()).collect();
         let seconds = CHANGE_TIME.as_secs();
         let _ = answer
             .send(Answer::Failed(vec![format!("no answer within {seconds} s from {}", ranks.join(", "))]));
@@ -172,7 +191,8 @@ mod tests {
     use super::*;
 
     fn changes() -> Changes {
-        Changes::new(World::new(3).unwrap(), Some("lab".into()))
+        let world = World::new(3).unwrap();
+        Changes::new(world, Numbers::whole(world), Some("lab".into()))
     }
 
     fn begin(changes: &mut Changes, words: &str) -> (u64, oneshot::Receiver<Answer>) {
@@ -233,7 +253,16 @@ mod tests {
         assert_eq!(changes.info().in_force, ["link 1 latency=1ms", "access 2 rate=1Mbit/s"]);
         begin(&mut changes, "link all ideal");
         assert_eq!(changes.info().in_force, ["access 2 rate=1Mbit/s"]);
-        let error = changes.check(&["crash 3".into()]).unwrap_err().to_string();
+        let error = changes.check(&["crash 3".into()]).unwrap_err();
         assert!(error.starts_with("rank 3 is outside the world"), "{error}");
+    }
+
+    #[test]
+    fn guests_of_another_job_in_the_same_network_are_not_for_this_one_to_break() {
+        let [two, eight] = [2, 8].map(|size| World::new(size).unwrap());
+        let changes = Changes::new(two, Numbers::part(two, eight, 4).unwrap(), None);
+        assert!(changes.check(&["crash 5".into(), "link 0<->5 loss=1%".into()]).is_ok());
+        let error = changes.check(&["crash 1".into()]).unwrap_err();
+        assert!(error.ends_with("the guests here are 4 to 5"), "{error}");
     }
 }

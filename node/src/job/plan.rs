@@ -1,6 +1,8 @@
 //! What is known of a rank's guest before anything of it is started.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use mvpnet_qemu_driver::image::ImagePlan;
 use mvpnet_qemu_driver::links::LinkKind;
@@ -9,6 +11,22 @@ use mvpnet_qemu_driver::spec::Machine;
 use mvpnet_qemu_driver::supervise::{KeeperSpec, Leftover, StopLadder};
 
 use super::children::Children;
+
+/// A tap interface for a guest.
+#[derive(Clone)]
+pub struct HostTap {
+    /// Its name.
+    pub interface: String,
+    /// Makes it, with what belongs to it, before the guest's first boot; it blocks. What it makes is among
+    /// [`GuestPlan::leftovers`], which are guarded by then.
+    pub make: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+}
+
+impl fmt::Debug for HostTap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostTap").field("interface", &self.interface).finish_non_exhaustive()
+    }
+}
 
 /// Everything that decides how a guest is run.
 #[derive(Clone, Debug)]
@@ -19,6 +37,8 @@ pub struct GuestPlan {
     pub images: Vec<ImagePlan>,
     /// How frames are framed on the guest's link.
     pub link: LinkKind,
+    /// The host's interface that takes the place of the link, for a guest whose frames the kernel carries.
+    pub tap: Option<HostTap>,
     /// Where the link's sockets go; without one the guest inherits its end.
     pub socket_dir: Option<PathBuf>,
     /// What makes the guest count as booted.

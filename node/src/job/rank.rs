@@ -13,6 +13,7 @@ use self::faults::Outcomes;
 use super::application::ApplicationPlan;
 use super::guest::{GuestNote, GuestOrder, GuestTask};
 use super::messages::{CounterList, Failure, Message, Order, Phase, Problem, Report};
+use super::numbers::Numbers;
 use super::plan::GuestPlan;
 use super::signals::EndWish;
 use crate::control::Control;
@@ -67,6 +68,8 @@ pub struct RankSetup {
     pub me: Rank,
     /// Its world.
     pub world: World,
+    /// How the job's ranks are numbered for people and guests.
+    pub numbers: Numbers,
     /// The host's name, by which ranks that share a host are counted.
     pub host: String,
     /// What was found wrong before anything was started.
@@ -95,6 +98,8 @@ pub struct RankEnd {
 struct RankLife {
     me: Rank,
     world: World,
+    /// What people call this rank.
+    number: Rank,
     handle: LoopHandle,
     /// The guest to start, with the keeper that is ready for it.
     plan: Option<(GuestPlan, Keeper)>,
@@ -110,13 +115,14 @@ struct RankLife {
 
 /// Lives one rank's part of the job; returns when it is over and the frame loop was told to stop.
 pub async fn live(setup: RankSetup) -> RankEnd {
-    let RankSetup { me, world, host, problem, guest, handle, mut events, mut wishes, chief } = setup;
+    let RankSetup { me, world, numbers, host, problem, guest, handle, mut events, mut wishes, chief } = setup;
     let job = guest.as_ref().and_then(|plan| plan.children.job.clone());
-    let chief = chief.map(|chief| ChiefState::new(chief, world, job));
+    let chief = chief.map(|chief| ChiefState::new(chief, world, numbers, job));
     let (plan, problem) = with_keeper(guest, problem).await;
     let mut life = RankLife {
         me,
         world,
+        number: numbers.of(me),
         handle,
         plan,
         guest: None,
@@ -201,7 +207,7 @@ impl RankLife {
                 Err(error) => tracing::warn!("rank {from} sent what is no message: {error}"),
             },
             Event::ShutdownAddress => {
-                let by = format!("the guest of rank {} asked for the shutdown address", self.me);
+                let by = format!("the guest of rank {} asked for the shutdown address", self.number);
                 self.wish(EndWish { by, hurry: false }).await;
             }
             // Whether that means anything is decided by how qemu ended.

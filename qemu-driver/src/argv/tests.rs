@@ -211,6 +211,14 @@ fn cluster_links() {
 }
 
 #[test]
+fn a_tap_is_used_as_it_is() {
+    insta::assert_snapshot!(show_change(|spec| spec.cluster = ClusterNet::Tap("mvtap40".into())), @"
+    - -netdev stream,id=cluster,addr.type=fd,addr.str=4
+    + -netdev tap,id=cluster,ifname=mvtap40,script=no,downscript=no
+    ");
+}
+
+#[test]
 fn the_user_network() {
     insta::assert_snapshot!(show_change(|spec| {
         spec.machine.user_net = UserNet {

@@ -1,7 +1,9 @@
 //! What has to be removed when a rank is done, whoever does it.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::kill;
@@ -29,6 +31,8 @@ pub enum Leftover {
         /// Whether the copy goes, or only its lock.
         delete: bool,
     },
+    /// A network interface.
+    Interface(String),
     /// A file or a whole directory that a rank removes itself unless it is killed, and that its launcher may
     /// remove too: only when the rank is gone does it go, and not before the launcher.
     Orphan {
@@ -59,6 +63,7 @@ impl Leftover {
             Leftover::File(path) => std::fs::remove_file(path),
             Leftover::EmptyDir(path) => std::fs::remove_dir(path),
             Leftover::Copy { path, lock, delete } => image::release(path, lock, *delete),
+            Leftover::Interface(name) => delete_interface(name),
         };
         match result {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound) => Ok(()),
@@ -72,14 +77,31 @@ impl Leftover {
         }
     }
 
-    fn path(&self) -> &Path {
+}
+
+impl fmt::Display for Leftover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Leftover::File(path)
             | Leftover::EmptyDir(path)
             | Leftover::Copy { path, .. }
-            | Leftover::Orphan { path, .. } => path,
+            | Leftover::Orphan { path, .. } => path.display().fmt(f),
+            Leftover::Interface(name) => write!(f, "interface {name}"),
         }
     }
+}
+
+/// By iproute2, which is on every machine where such interfaces are made by hand.
+fn delete_interface(name: &str) -> io::Result<()> {
+    if !Path::new("/sys/class/net").join(name).exists() {
+        return Ok(());
+    }
+    let said = Command::new("ip").args(["link", "delete", "dev", name]).output()?;
+    // Its bridge or its qemu may have taken it along in the meantime.
+    if said.status.success() || !Path::new("/sys/class/net").join(name).exists() {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&said.stderr).trim().to_owned()))
 }
 
 /// Removes all of them, the last first, because files come after their directories. Says what could not be.
@@ -95,7 +117,7 @@ pub(super) fn remove_all(leftovers: &[Leftover], rank: Rank) -> Vec<String> {
         .filter(|leftover| orphaned || !matches!(leftover, Leftover::Orphan { .. }))
         .filter_map(|leftover| {
             let error = leftover.remove().err()?;
-            Some(format!("cannot remove {}: {error}", leftover.path().display()))
+            Some(format!("cannot remove {leftover}: {error}"))
         })
         .collect()
 }

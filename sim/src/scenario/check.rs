@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use mvpnet_settings::Advice;
 use mvpnet_switch::{RankList, World};
 use mvpnet_transports::link::format_duration as show;
 
-use super::suggest::{self, Advice, inside};
+use super::suggest::{self, inside};
 use super::{Kind, Ranks, Scenario, Targets, Traffic};
 
 /// The largest MTU of the guests' network, as qemu and IPv4 have it.

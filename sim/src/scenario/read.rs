@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::str::FromStr;
 
+use mvpnet_settings::{Advice, Document, Fault, Lists, Table, one_of};
 use mvpnet_switch::{RankListError, World};
 use mvpnet_transports::link::{Change, LinkModel};
-use toml::de::DeTable;
 
 use super::check::Place;
-use super::error::{Fault, ScenarioError};
-use super::suggest::{self, Advice};
-use super::table::Table;
-use super::{Kind, Ranks, Scenario, Targets, Traffic};
+use super::suggest;
+use super::{Kind, Ranks, Scenario, ScenarioError, Targets, Traffic};
 
 /// Where things stand in the text.
 type Places = BTreeMap<Place, Range<usize>>;
@@ -37,9 +35,9 @@ impl FromStr for Scenario {
 }
 
 fn read(source: &str) -> Result<Scenario, Fault> {
-    let root = DeTable::parse(source).map_err(|error| syntax(&error, source))?;
+    let document = Document::parse(source, Lists { what: "traffic", key: "traffic" })?;
     let places = &mut Places::new();
-    let table = Table::new("a scenario", source, root.get_ref(), 0..0);
+    let table = document.table("a scenario");
     table.knows(&["name", "about", "seed", "ranks", "duration", "mtu", "links", "traffic", "at"])?;
     let ranks = table.required("ranks", "write how many there are, like `ranks = 4`", Table::number)?;
     let duration = table.required(
@@ -60,7 +58,7 @@ fn read(source: &str) -> Result<Scenario, Fault> {
     if let Some((words, span)) = table.text("links")? {
         scenario.links = words
             .parse::<LinkModel>()
-            .map_err(|error| at_word(source, &span, suggest::for_setting(&error)))?;
+            .map_err(|error| Fault::at_word(source, &span, suggest::for_setting(&error)))?;
     }
     for (index, table) in table.tables("traffic", "traffic")?.into_iter().enumerate() {
         scenario.traffic.push(traffic(&table, index, places)?);
@@ -81,7 +79,7 @@ fn check(source: &str, scenario: &Scenario, places: &Places) -> Result<(), Fault
     };
     let span = places.get(&invalid.place).or(whole).cloned().unwrap_or(0..0);
     let advice = Advice { word: invalid.word, message: invalid.message, suggestion: invalid.suggestion };
-    Err(at_word(source, &span, advice))
+    Err(Fault::at_word(source, &span, advice))
 }
 
 fn traffic(table: &Table<'_>, index: usize, places: &mut Places) -> Result<Traffic, Fault> {
@@ -89,7 +87,7 @@ fn traffic(table: &Table<'_>, index: usize, places: &mut Places) -> Result<Traff
     let (name, span) = table.required("kind", suggestion, Table::text)?;
     keep(places, Place::Traffic(index, "kind"), &span);
     let Some(keys) = keys_of(&name) else {
-        let suggestion = suggest::one_of(&name, Kind::NAMES.iter().copied());
+        let suggestion = one_of(&name, Kind::NAMES.iter().copied());
         return Err(Fault::new(span, format!("there is no traffic of the kind `{name}`"), suggestion));
     };
     let table = &table.called(format!("`{name}`"));
@@ -162,7 +160,7 @@ fn ranks<R: FromStr<Err = RankListError>>(
         if matches!(error, RankListError::Item { .. }) {
             advice.suggestion += if key == "to" { ", or `all` or `next`" } else { ", or `all`" };
         }
-        at_word(table.source, &span, advice)
+        table.fault_at(&span, advice)
     })?;
     Ok(Some((ranks, span)))
 }
@@ -182,34 +180,10 @@ fn change(
     keep(places, Place::Change(index, "change"), &span);
     let change = words
         .parse::<Change>()
-        .map_err(|error| at_word(table.source, &span, suggest::for_change(&error, World::new(ranks).ok())))?;
+        .map_err(|error| table.fault_at(&span, suggest::for_change(&error, World::new(ranks).ok())))?;
     Ok((time, change))
 }
 
 fn keep(places: &mut Places, place: Place, span: &Range<usize>) {
     places.insert(place, span.clone());
-}
-
-/// A fault at a word of a text, or at the whole text if the word does not stand there.
-fn at_word(source: &str, span: &Range<usize>, advice: Advice) -> Fault {
-    let Advice { word, message, suggestion } = advice;
-    let found = word.filter(|word| !word.is_empty()).and_then(|word| {
-        let start = span.start + source.get(span.clone())?.find(&word)?;
-        Some(start..start + word.len())
-    });
-    Fault::new(found.unwrap_or_else(|| span.clone()), message, suggestion)
-}
-
-fn syntax(error: &toml::de::Error, source: &str) -> Fault {
-    let message = error.message();
-    let span = error.span().unwrap_or(0..0);
-    let suggestion = if message.contains("duplicate key") {
-        "write each key once; of traffic there may be more: each begins with [[traffic]]".to_owned()
-    } else if message.contains("must be quoted") {
-        format!("write it in quotes: \"{}\"", source.get(span.clone()).unwrap_or("10s"))
-    } else {
-        "this is not TOML: a line is `key = value` with text in quotes, or begins a table, as [[traffic]] does".to_owned()
-    };
-    let message = message.split([',', '\n']).next().unwrap_or(message).to_owned();
-    Fault::new(span, message, suggestion)
 }

@@ -1,43 +1,11 @@
-//! What to write instead of a word that is not understood.
+//! What to write instead of ranks, links and changes that are not understood.
 
+use mvpnet_settings::{Advice, for_unit, one_of};
 use mvpnet_switch::{RankListError, World};
-use mvpnet_transports::link::{ChangeError, PRESETS, SETTINGS, SettingError, UnitError};
+use mvpnet_transports::link::{ChangeError, PRESETS, SETTINGS, SettingError};
 
 /// The verbs of changes.
 const VERBS: &[&str] = &["link", "access", "partition", "heal", "crash", "restart", "pause", "resume"];
-
-/// A word that is wrong, and what to write instead.
-pub(super) struct Advice {
-    /// The word, to be marked where it stands.
-    pub(super) word: Option<String>,
-    pub(super) message: String,
-    pub(super) suggestion: String,
-}
-
-impl Advice {
-    fn new(word: Option<&str>, message: impl Into<String>, suggestion: impl Into<String>) -> Advice {
-        Advice { word: word.map(str::to_owned), message: message.into(), suggestion: suggestion.into() }
-    }
-}
-
-/// `did you mean …?`, or all there are if nothing is near.
-pub(super) fn one_of<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    let distance = |name: &str| strsim::damerau_levenshtein(&word.to_lowercase(), name);
-    let near = |name: &&str| distance(name) <= 1 + word.chars().count() / 3;
-    match known.clone().filter(near).min_by_key(|name| distance(name)) {
-        Some(name) => format!("did you mean `{name}`?"),
-        None => format!("write one of {}", known.collect::<Vec<_>>().join(", ")),
-    }
-}
-
-pub(super) fn for_unit(error: &UnitError) -> Advice {
-    match error {
-        UnitError::Text { text, kind, example } => {
-            Advice::new(Some(text), format!("`{text}` is not a {kind}"), format!("write it like {example}"))
-        }
-        other => Advice::new(None, other.to_string(), "write it like 10Mbit/s"),
-    }
-}
 
 pub(super) fn for_ranks(error: &RankListError) -> Advice {
     match error {

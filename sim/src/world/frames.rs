@@ -31,14 +31,19 @@ impl World {
         self.traffic.sent(frame.len());
         let node = self.node_mut(rank);
         let verdict = node.switch.decide(now, Ingress::Guest, &frame, frame.len());
-        let reason = if let Verdict::Drop(reason) = verdict { Some(reason) } else { None };
+        let reason = verdict.drop_reason();
         self.came_in(rank, Side::Guest, &frame, reason);
         self.audit_sent(rank, &frame, &verdict);
         match verdict {
             Verdict::Forward(PortId::Peer(to)) => self.pass_on(rank, to, rank, Delivery::Unicast, &frame),
-            Verdict::Forward(PortId::Guest) => unreachable!("a guest's frame does not go back to it"),
+            Verdict::Forward(PortId::Guest | PortId::Tunnel(_)) => {
+                unreachable!("a guest's frame does not go back to it, and no simulated rank has a tunnel")
+            }
             Verdict::Flood(flood) => self.spread(rank, flood, &frame),
             Verdict::Reply(_) => {
+                if let Some(reason) = reason {
+                    self.traffic.dropped(now, reason);
+                }
                 let bytes: Rc<[u8]> = Rc::from(self.node(rank).switch.reply());
                 self.audit_answer(rank, &bytes);
                 self.queue

@@ -37,6 +37,19 @@ pub(super) fn answer(config: &Config, head: &Head<'_>, reply: &mut Reply) -> Res
     }
 }
 
+/// Finds a request for the shutdown address; everything else is between the hosts behind the tunnel.
+pub(super) fn answer_before_tunnel(config: &Config, head: &Head<'_>) -> Answer {
+    let asks_for_shutdown = |packet: ArpEthIpv4Packet| {
+        let (sender, target) = (packet.sender_ipv4_addr(), packet.target_ipv4_addr());
+        packet.operation == ArpOperation::REQUEST && target == World::SHUTDOWN_ADDRESS && sender != target
+    };
+    if config.shutdown_by_arp && read(head.payload()).is_some_and(asks_for_shutdown) {
+        Answer::Control(Control::Shutdown)
+    } else {
+        Answer::NotForUs
+    }
+}
+
 /// Reads a packet about Ethernet and IPv4.
 fn read(payload: &[u8]) -> Option<ArpEthIpv4Packet> {
     let packet = ArpPacketSlice::from_slice(payload).ok()?;

@@ -64,6 +64,17 @@ pub(super) fn answer(config: &Config, head: &Head<'_>, reply: &mut Reply) -> Res
     }
 }
 
+/// Answers router solicitations alone; neighbours are found by asking those behind the tunnel.
+pub(super) fn answer_before_tunnel(config: &Config, head: &Head<'_>, reply: &mut Reply) -> Answer {
+    match read(head.payload()) {
+        Some(Message::RouterSolicitation { source }) => {
+            advertise::router(config, source, head.source(), reply);
+            Answer::Reply(ReplyKind::RouterAdvertisement)
+        }
+        _ => Answer::NotForUs,
+    }
+}
+
 /// Reads an IPv6 packet and makes the checks of RFC 4861 §6.1.1, §7.1.1 and §7.1.2.
 fn read(packet: &[u8]) -> Option<Message> {
     let ip = Ipv6HeaderSlice::from_slice(packet).ok()?;

@@ -21,7 +21,7 @@ fn a_copy_may_be_pending_until_the_books_are_to_be_settled() {
     let mut counters = Counters::default();
     counters.peers.offered += 60;
     assert_eq!(counters.check(), Ok(()));
-    assert_eq!(counters.check_settled(), Err(Imbalance::Pending { guest: 0, peers: 1 }));
+    assert_eq!(counters.check_settled(), Err(Imbalance::Pending { guest: 0, peers: 1, tunnel: 0 }));
     counters.peers.egress_drops.count(DropReason::QueueFull, 60);
     assert_eq!(counters.check_settled(), Ok(()));
 }

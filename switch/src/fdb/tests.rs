@@ -22,19 +22,47 @@ fn at(seconds: u64) -> Instant {
     Instant::ZERO + Duration::from_secs(seconds)
 }
 
+/// Counts what it is told, with the same room for every port.
+#[derive(Default)]
+struct Shares {
+    room: Option<u64>,
+    taken: BTreeMap<PortId, u64>,
+}
+
+impl Census<PortId> for Shares {
+    fn has_room(&self, port: PortId) -> bool {
+        self.room.is_none_or(|room| self.taken.get(&port).is_none_or(|&taken| taken < room))
+    }
+
+    fn came(&mut self, port: PortId) {
+        *self.taken.entry(port).or_default() += 1;
+    }
+
+    fn went(&mut self, port: PortId) {
+        *self.taken.get_mut(&port).unwrap() -= 1;
+    }
+}
+
 /// An `Fdb` with its counters.
 struct Table {
     fdb: Fdb,
     counters: FdbCounters,
+    census: Shares,
 }
 
 impl Table {
     fn new(capacity: usize) -> Table {
-        Table { fdb: Fdb::new(capacity, AGEING_TIME), counters: FdbCounters::default() }
+        let fdb = Fdb::new(capacity, AGEING_TIME);
+        Table { fdb, counters: FdbCounters::default(), census: Shares::default() }
     }
 
     fn learn(&mut self, now: Instant, mac: MacAddr, port: PortId) {
-        self.fdb.learn(now, mac, port, &mut self.counters);
+        self.fdb.learn(now, mac, port, &mut self.census, &mut self.counters);
+    }
+
+    fn flush(&mut self, port: PortId) {
+        self.fdb.flush(port, &mut self.counters);
+        self.census.taken.remove(&port);
     }
 }
 
@@ -80,6 +108,34 @@ fn a_table_without_room_learns_nothing() {
     table.learn(at(0), mac(1), PortId::Guest);
     assert_eq!(table.fdb.lookup(at(0), mac(1)), None);
     assert_eq!(table.counters.table_full, 1);
+}
+
+#[test]
+fn a_port_that_has_its_share_learns_nothing_new_but_takes_what_moves_to_it() {
+    let mut table = Table::new(4);
+    table.census.room = Some(1);
+    table.learn(at(0), mac(1), peer(1));
+    table.learn(at(0), mac(2), peer(1));
+    table.learn(at(0), mac(3), peer(2));
+    assert_eq!((table.fdb.lookup(at(0), mac(2)), table.counters.table_full), (None, 1));
+    table.learn(at(0), mac(3), peer(1));
+    assert_eq!(table.fdb.lookup(at(0), mac(3)), Some(peer(1)));
+    assert_eq!(table.census.taken[&peer(1)], 2);
+    // Both age out, and there is room again.
+    table.learn(at(300), mac(2), peer(1));
+    assert_eq!(table.fdb.lookup(at(300), mac(2)), Some(peer(1)));
+}
+
+#[test]
+fn a_flushed_ports_addresses_are_forgotten_and_no_others() {
+    let mut table = Table::new(8);
+    for number in 0..8 {
+        table.learn(at(0), mac(number), peer(number % 2));
+    }
+    table.flush(peer(1));
+    let left: Vec<_> = table.fdb.entries(at(0)).map(|entry| entry.mac).collect();
+    assert_eq!(left, [0, 2, 4, 6].map(mac));
+    assert_eq!((table.fdb.len(), table.counters.flushed), (4, 4));
 }
 
 #[test]
@@ -154,12 +210,14 @@ impl Naive {
 enum Op {
     Learn { mac: u32, port: u32 },
     Wait { seconds: u64 },
+    Flush { port: u32 },
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         6 => (0..24u32, 0..3u32).prop_map(|(mac, port)| Op::Learn { mac, port }),
         1 => (0..400u64).prop_map(|seconds| Op::Wait { seconds }),
+        1 => (0..3u32).prop_map(|port| Op::Flush { port }),
     ];
     prop::collection::vec(op, 0..300)
 }
@@ -179,6 +237,10 @@ proptest! {
                     table.learn(now, mac(number), peer(port));
                     naive.learn(now, mac(number), peer(port), capacity);
                 }
+                Op::Flush { port } => {
+                    table.flush(peer(port));
+                    naive.entries.retain(|_, (known, _)| *known != peer(port));
+                }
             }
             for number in 0..24 {
                 prop_assert_eq!(table.fdb.lookup(now, mac(number)), naive.lookup(now, mac(number)));
@@ -190,7 +252,8 @@ proptest! {
         }
         prop_assert_eq!(table.counters.moved, naive.moved);
         prop_assert_eq!(table.counters.table_full, naive.table_full);
-        let FdbCounters { learned, aged_out, .. } = table.counters;
-        prop_assert_eq!(learned - aged_out, table.fdb.len() as u64);
+        let FdbCounters { learned, aged_out, flushed, .. } = table.counters;
+        prop_assert_eq!(learned - aged_out - flushed, table.fdb.len() as u64);
+        prop_assert_eq!(table.census.taken.values().sum::<u64>(), table.fdb.len() as u64);
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mvpnet_switch::{
-    Config, Delivery, DropReason, Ingress, Instant, MacAddr, MacPolicy, PortId, Switch, Tally, Verdict,
+    Config, Delivery, DropReason, Ingress, Instant, MacAddr, MacPolicy, PortId, Switch, Tally, Topology,
+    Verdict, Vni,
 };
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -26,12 +27,31 @@ enum Op {
     Sent(Index),
     /// One of the pending copies is dropped.
     EgressDrop(Index, DropReason),
-    /// All copies that are pending for the guest, or for peers, are sent or dropped together.
+    /// All copies that are pending for ports of this kind are sent or dropped together.
     Settle {
-        guest: bool,
+        kind: PortKind,
         reason: Option<DropReason>,
     },
     Wait(Duration),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PortKind {
+    Guest,
+    Peers,
+    Tunnel,
+}
+
+impl PortKind {
+    const ALL: [PortKind; 3] = [PortKind::Guest, PortKind::Peers, PortKind::Tunnel];
+
+    fn of(port: PortId) -> PortKind {
+        match port {
+            PortId::Guest => PortKind::Guest,
+            PortId::Peer(_) => PortKind::Peers,
+            PortId::Tunnel(_) => PortKind::Tunnel,
+        }
+    }
 }
 
 pub fn ingress() -> impl Strategy<Value = Ingress> {
@@ -40,6 +60,8 @@ pub fn ingress() -> impl Strategy<Value = Ingress> {
         3 => Just(Ingress::Guest),
         // Rank 0 is the switch's own, ranks 4 and 5 are outside its world.
         2 => (0..6u32, delivery).prop_map(|(index, delivery)| Ingress::Peer { origin: rank(index), delivery }),
+        // One of them leads to the switch, if any does.
+        1 => (40..42u32).prop_map(|number| Ingress::Tunnel(vni(number))),
     ]
 }
 
@@ -68,7 +90,11 @@ pub fn frame() -> impl Strategy<Value = Vec<u8>> {
         dhcp(std::net::Ipv4Addr::BROADCAST, &dhcp_message(mac, message_type, &[&[50, 4, 10, 0, 0, 1]]))
     });
     let router = Just(router_solicitation(rank(0).link_local()));
-    let frame = prop_oneof![6 => plain_frame, 2 => arp_frame, 1 => solicited, 1 => dhcp_frame, 1 => router];
+    let packet = (40..2000u16, any::<bool>(), 0..6u32).prop_map(|(len, is_v6, to)| match is_v6 {
+        true => ipv6(len, rank(0), rank(to), 6, &[]),
+        false => ipv4(len, rank(0), rank(to), |_| ()),
+    });
+    let frame = prop_oneof![6 => plain_frame, 2 => arp_frame, 1 => solicited, 1 => dhcp_frame, 1 => router, 2 => packet];
     let tags =
         prop_oneof![5 => Just(vec![]), 1 => prop::collection::vec(select(vec![0x8100u16, 0x88a8]), 1..4)];
     (frame, tags).prop_map(|(frame, tags)| if frame.len() < 12 { frame } else { tagged(&frame, &tags) })
@@ -83,8 +109,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             .prop_map(|(ingress, reason, frame_len)| Op::Refuse { ingress, reason, frame_len }),
         5 => any::<Index>().prop_map(Op::Sent),
         2 => (any::<Index>(), reason.clone()).prop_map(|(index, reason)| Op::EgressDrop(index, reason)),
-        1 => (any::<bool>(), prop::option::of(reason))
-            .prop_map(|(guest, reason)| Op::Settle { guest, reason }),
+        1 => (select(&PortKind::ALL), prop::option::of(reason))
+            .prop_map(|(kind, reason)| Op::Settle { kind, reason }),
         1 => (0..400u64).prop_map(|seconds| Op::Wait(Duration::from_secs(seconds))),
     ];
     prop::collection::vec(op, 0..80)
@@ -115,18 +141,22 @@ impl Caller {
                 let (port, len) = self.pending.swap_remove(index.index(self.pending.len()));
                 self.switch.egress_drop(port, reason, len);
             }
-            Op::Settle { guest, reason } => self.settle(guest, reason),
+            Op::Settle { kind, reason } => self.settle(kind, reason),
             Op::Wait(pause) => self.now = self.now + pause,
         }
     }
 
-    fn settle(&mut self, guest: bool, reason: Option<DropReason>) {
+    fn settle(&mut self, kind: PortKind, reason: Option<DropReason>) {
         let (settled, pending): (Vec<_>, Vec<_>) =
-            self.pending.iter().partition(|(port, _)| (*port == PortId::Guest) == guest);
+            self.pending.iter().partition(|(port, _)| PortKind::of(*port) == kind);
         self.pending = pending;
         let copies =
             Tally { frames: settled.len() as u64, bytes: settled.iter().map(|(_, len)| *len as u64).sum() };
-        let port = if guest { PortId::Guest } else { PortId::Peer(rank(1)) };
+        let port = match kind {
+            PortKind::Guest => PortId::Guest,
+            PortKind::Peers => PortId::Peer(rank(1)),
+            PortKind::Tunnel => PortId::Tunnel(Vni::MAX),
+        };
         match reason {
             Some(reason) => self.switch.egress_drop_all(port, reason, copies),
             None => self.switch.sent_all(port, copies),
@@ -148,11 +178,12 @@ impl Caller {
     fn check(&self) {
         let counters = self.switch.counters();
         assert_eq!(counters.check(), Ok(()));
-        for (port, counters) in [("guest", &counters.guest), ("peers", &counters.peers)] {
-            let own = self.pending.iter().filter(|(to, _)| (*to == PortId::Guest) == (port == "guest"));
+        for (kind, counters) in PortKind::ALL.iter().zip([&counters.guest, &counters.peers, &counters.tunnel])
+        {
+            let own = self.pending.iter().filter(|(to, _)| PortKind::of(*to) == *kind);
             let lens: Vec<_> = own.map(|(_, len)| *len as u64).collect();
             let pending = counters.pending();
-            assert_eq!((pending.frames, pending.bytes), (lens.len() as u64, lens.iter().sum()), "{port}");
+            assert_eq!((pending.frames, pending.bytes), (lens.len() as u64, lens.iter().sum()), "{kind:?}");
         }
         assert!(self.switch.fdb().len() <= self.switch.fdb().capacity());
     }
@@ -162,9 +193,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_books_balance_after_anything(ops in ops(), strict in any::<bool>(), shutdown_by_arp in any::<bool>()) {
+    fn the_books_balance_after_anything(
+        ops in ops(),
+        strict in any::<bool>(),
+        shutdown_by_arp in any::<bool>(),
+        topology in select(vec![Topology::Tree, Topology::Star, Topology::Tunnel(vni(40))]),
+    ) {
         let mac_policy = if strict { MacPolicy::Strict } else { MacPolicy::Learn };
-        let config = Config { fdb_capacity: 16, mac_policy, shutdown_by_arp, ..config() };
+        let config = Config { fdb_capacity: 16, mac_policy, shutdown_by_arp, topology, ..config() };
         let mut caller = Caller { switch: Switch::new(config), now: Instant::ZERO, pending: Vec::new() };
         for op in ops {
             caller.run(op);

@@ -59,6 +59,7 @@ impl Cluster {
             match port {
                 PortId::Guest => receivers.push(at),
                 PortId::Peer(to) => in_flight.push_back((to, Ingress::Peer { origin, delivery })),
+                PortId::Tunnel(vni) => panic!("a cluster has no VNI {vni}"),
             }
         };
         match verdict {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mvpnet_switch::{Instant, MacAddr, MacOwner, MacPolicy, PortId, Rank, World};
+use mvpnet_switch::{Instant, MacAddr, MacOwner, MacPolicy, PortId, Rank, Topology, World};
 use proptest::prelude::*;
 
 use crate::cluster::Cluster;
@@ -54,7 +54,7 @@ impl Naive {
             MacOwner::Foreign if self.policy == MacPolicy::Strict => Vec::new(),
             MacOwner::Foreign => match self.seen[from.index() as usize].get(&destination) {
                 Some((_, seen)) if now.saturating_since(*seen) >= AGEING_TIME => everyone_else(),
-                Some((PortId::Guest, _)) => Vec::new(),
+                Some((PortId::Guest | PortId::Tunnel(_), _)) => Vec::new(),
                 Some((PortId::Peer(rank), _)) => vec![*rank],
                 None => everyone_else(),
             },
@@ -124,12 +124,14 @@ proptest! {
     fn every_frame_reaches_exactly_the_guests_that_it_should(
         size in 1..20u32,
         strict in any::<bool>(),
+        star in any::<bool>(),
         sendings in sendings(),
     ) {
         let world = world(size);
         let policy = if strict { MacPolicy::Strict } else { MacPolicy::Learn };
         let mut cluster = Cluster::new(world, |config| {
             config.mac_policy = policy;
+            config.topology = if star { Topology::Star } else { Topology::Tree };
             config.fdb_capacity = 16;
             config.ageing_time = AGEING_TIME;
         });
@@ -154,12 +156,17 @@ proptest! {
 fn a_broadcast_reaches_every_other_guest_once_from_every_rank() {
     for size in [1, 2, 3, 4, 7, 8, 33, 100] {
         let world = world(size);
-        let mut cluster = Cluster::new(world, |config| config.fdb_capacity = 0);
-        for from in world.ranks() {
-            let outcome = cluster.send(Instant::ZERO, from, &plain(MacAddr::BROADCAST, from.mac()));
-            let others: Vec<_> = world.ranks().filter(|&rank| rank != from).collect();
-            assert_eq!(outcome.receivers, others, "from {from} of {size}");
+        for topology in [Topology::Tree, Topology::Star] {
+            let mut cluster = Cluster::new(world, |config| {
+                config.fdb_capacity = 0;
+                config.topology = topology;
+            });
+            for from in world.ranks() {
+                let outcome = cluster.send(Instant::ZERO, from, &plain(MacAddr::BROADCAST, from.mac()));
+                let others: Vec<_> = world.ranks().filter(|&rank| rank != from).collect();
+                assert_eq!(outcome.receivers, others, "from {from} of {size}, {topology:?}");
+            }
+            cluster.check_books();
         }
-        cluster.check_books();
     }
 }

@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use etherparse::{Icmpv6Slice, Ipv4Header, Ipv6Header, UdpHeader};
-use mvpnet_switch::{Config, Ingress, Instant, MacAddr, Rank, Switch, Verdict, World};
+use mvpnet_switch::{Config, Ingress, Instant, MacAddr, Rank, Switch, Verdict, Vni, World};
 
 /// A type that nothing in the switch looks at, one of those for local experiments (RFC 9542 §3).
 pub const EXPERIMENT: u16 = 0x88b5;
@@ -28,6 +28,10 @@ pub fn switch() -> Switch {
 
 pub fn config() -> Config {
     Config::new(rank(0), world(4))
+}
+
+pub fn vni(number: u32) -> Vni {
+    Vni::new(number).unwrap()
 }
 
 /// What the switch decides about a whole frame of its guest.
@@ -184,4 +188,30 @@ pub fn dhcp_message(mac: MacAddr, message_type: u8, options: &[&[u8]]) -> Vec<u8
 /// Rank 0's client looks for a server.
 pub fn dhcp_discover() -> Vec<u8> {
     dhcp(Ipv4Addr::BROADCAST, &dhcp_message(rank(0).mac(), 1, &[]))
+}
+
+/// An IPv4 packet of `len` bytes that must not be fragmented, from one rank to another: a UDP datagram as far
+/// as anyone looks. The change is made before its header's checksum.
+pub fn ipv4(len: u16, from: Rank, to: Rank, change: impl FnOnce(&mut Ipv4Header)) -> Vec<u8> {
+    let source = from.ipv4().octets();
+    let mut ip =
+        Ipv4Header::new(len - 20, 64, etherparse::IpNumber::UDP, source, to.ipv4().octets()).unwrap();
+    ip.dont_fragment = true;
+    change(&mut ip);
+    ip.header_checksum = ip.calc_header_checksum();
+    let mut packet = ip.to_bytes().to_vec();
+    packet.extend((0..).take(usize::from(len).saturating_sub(packet.len())).map(|byte: usize| byte as u8));
+    ethernet(to.mac(), from.mac(), 0x0800, &packet)
+}
+
+/// An IPv6 packet of `len` bytes, likewise, whose payload begins as given.
+pub fn ipv6(len: u16, from: Rank, to: Rank, next_header: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend((len - 40).to_be_bytes());
+    packet.extend([next_header, 64]);
+    packet.extend(from.link_local().octets());
+    packet.extend(to.link_local().octets());
+    packet.extend(payload);
+    packet.resize(usize::from(len), 0xa5);
+    ethernet(to.mac(), from.mac(), 0x86dd, &packet)
 }

@@ -4,6 +4,8 @@
 
 mod arp;
 mod books;
+mod bridge;
+mod bridge_model;
 mod cluster;
 mod delivery;
 mod dhcp;
@@ -13,3 +15,5 @@ mod hostile;
 mod learning;
 mod neighbors;
 mod sources;
+mod too_big;
+mod tunnel;

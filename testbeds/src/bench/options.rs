@@ -23,6 +23,8 @@ pub enum Section {
     Start,
     /// Time of one decision of the switch.
     Decide,
+    /// `mvpnet bridge` beside the kernel's bridge, Open vSwitch and VDE, between namespaces; needs root.
+    Vxlan,
 }
 
 /// An MPI library.

@@ -7,6 +7,7 @@ mod memory;
 mod roundtrip;
 mod start;
 mod throughput;
+mod vxlan;
 
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ pub fn run(bench: &mut Bench, section: Section) -> anyhow::Result<Table> {
         Section::Memory => memory::measure(bench),
         Section::Start => start::measure(bench),
         Section::Decide => decide::measure(bench),
+        Section::Vxlan => vxlan::measure(bench),
     }
 }
 

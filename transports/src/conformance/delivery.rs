@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::party::Party;
-use crate::{BATCH_LEN, MAX_CONTROL_LEN, MAX_FRAME_LEN, RECORD_HEADER_LEN, RecordKind, SendError};
+use super::Medium;
+use super::party::{GROUP, Party};
+use crate::{BATCH_LEN, MAX_CONTROL_LEN, RECORD_HEADER_LEN, RecordKind, SendError};
 
 /// Frames per pair of ranks.
 const FRAMES: u32 = 400;
@@ -47,7 +48,16 @@ pub(super) fn all_pairs(party: &mut Party<'_>) -> Result<(), String> {
 }
 
 pub(super) fn every_length(party: &mut Party<'_>) -> Result<(), String> {
-    let lengths = || (14..=65550usize).chain([MAX_FRAME_LEN - 1, MAX_FRAME_LEN, 0, 1]);
+    let longest = party.longest();
+    // Datagrams carry frames only, and nothing shorter than an Ethernet header is one.
+    let shortest = match party.expectations.medium {
+        Medium::Reliable => 0,
+        Medium::Datagrams { .. } => 14,
+    };
+    let lengths = || {
+        let ends = [longest - 1, longest, 0, 1].into_iter().filter(|len| *len >= shortest);
+        (14..=longest.min(65550)).chain(ends)
+    };
     let (first, last) = (party.rank(0), party.rank(party.size() - 1));
     if first == last {
         return Ok(());
@@ -88,7 +98,7 @@ pub(super) fn runs(party: &mut Party<'_>) -> Result<(), String> {
         for to in &others {
             party.send_run(*to, &run)?;
             // A single record after a run must not overtake it.
-            let marker = party.frame(number, 20);
+            let marker = party.frame(number | GROUP, 20);
             party.send(*to, RecordKind::Flood, me, &marker)?;
         }
     }
@@ -99,8 +109,9 @@ pub(super) fn runs(party: &mut Party<'_>) -> Result<(), String> {
             let at = party.arrivals.iter().position(|arrival| arrival.from == *from).ok_or("no arrival")?;
             let arrival = party.arrivals.remove(at).ok_or("no arrival")?;
             let is_marker = arrival.kind == RecordKind::Flood;
-            let len = if is_marker { 20 } else { arrival.frame.len() };
-            if !party.is_frame(&arrival.frame, markers, len) {
+            let (number, len) =
+                if is_marker { (markers | GROUP, 20) } else { (markers, arrival.frame.len()) };
+            if !party.is_frame(&arrival.frame, number, len) {
                 return Err(format!("a record of run {markers} of rank {from} came out of order or changed"));
             }
             markers += u32::from(is_marker);
@@ -113,19 +124,24 @@ pub(super) fn runs(party: &mut Party<'_>) -> Result<(), String> {
 pub(super) fn floods(party: &mut Party<'_>) -> Result<(), String> {
     let others = party.others();
     for to in &others {
-        for root in party.transport.world().ranks() {
-            let frame = party.frame(root.index(), 60);
+        for root in party.roots() {
+            let frame = party.frame(root.index() | GROUP, 60);
             party.send(*to, RecordKind::Flood, root, &frame)?;
+            let frame = party.frame(root.index(), 60);
             party.send(*to, RecordKind::Unicast, root, &frame)?;
         }
     }
     let mut next = BTreeMap::new();
-    for _ in 0..2 * others.len() * party.size() as usize {
+    for _ in 0..2 * others.len() * party.roots().len() {
         let arrival = party.next_arrival()?;
         let count = next.entry(arrival.from).or_insert(0u32);
-        let (root, is_flood) = (*count / 2, *count % 2 == 0);
-        let wanted = if is_flood { (RecordKind::Flood, Some(root)) } else { (RecordKind::Unicast, None) };
-        if (arrival.kind, arrival.root) != wanted || !party.is_frame(&arrival.frame, root, 60) {
+        let (root, is_flood) = (party.root(arrival.from, *count / 2), *count % 2 == 0);
+        let (wanted, number) = if is_flood {
+            ((RecordKind::Flood, Some(root)), root | GROUP)
+        } else {
+            ((RecordKind::Unicast, None), root)
+        };
+        if (arrival.kind, arrival.root) != wanted || !party.is_frame(&arrival.frame, number, 60) {
             return Err(format!("{wanted:?} of rank {} came as {arrival:?}", arrival.from));
         }
         *count += 1;

@@ -8,9 +8,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-use super::{Expectations, Rings};
+use super::{Expectations, Medium, Rings};
 use crate::doze::PENDING_BACKSTOP;
-use crate::{Arm, Batch, MAX_FRAME_LEN, RecordKind, SendError, Transport, clock};
+use crate::{Arm, Batch, MAX_FRAME_LEN, RecordKind, SendError, Transport, clock, records};
 
 /// A record that has arrived on the data lane.
 #[derive(Debug)]
@@ -39,6 +39,10 @@ pub(super) struct Party<'a> {
     overslept: bool,
     /// Long sleeps that ended by themselves and found work.
     lost_rings: u32,
+    /// Where the medium has no credits: bytes of frames sent to each rank and acknowledged by it.
+    sent: Vec<(usize, usize)>,
+    /// Bytes of frames received from each rank and acknowledged to it.
+    received: Vec<(usize, usize)>,
 }
 
 /// A sleep instead of the backstop where most rings come.
@@ -46,11 +50,18 @@ const LONG_SLEEP: Duration = Duration::from_millis(500);
 /// Lost rings in the whole suite that [`Rings::Mostly`] allows.
 const MAX_LOST: u32 = 10;
 
+/// In the number of a frame: makes its destination a group address, as a flood's may be. Some media know floods by
+/// it.
+pub(super) const GROUP: u32 = 1 << 24;
+
 /// First byte of the control records by which the ranks meet.
 const MEETING: u8 = 0xff;
+/// First byte of the control records that acknowledge frames, where the medium has no credits.
+const ACKNOWLEDGEMENT: u8 = 0xfe;
 
 impl<'a> Party<'a> {
     pub fn new(transport: &'a mut dyn Transport, expectations: Expectations) -> Self {
+        let ranks = transport.world().size() as usize;
         let pattern = (0..MAX_FRAME_LEN + 256).map(|at| (at * 7 + at / 251) as u8).collect();
         Party {
             transport,
@@ -65,6 +76,8 @@ impl<'a> Party<'a> {
             pattern,
             overslept: false,
             lost_rings: 0,
+            sent: vec![(0, 0); ranks],
+            received: vec![(0, 0); ranks],
         }
     }
 
@@ -91,6 +104,28 @@ impl<'a> Party<'a> {
         self.transport.world().ranks().filter(|rank| *rank != me).collect()
     }
 
+    /// The longest frame that can be sent.
+    pub fn longest(&self) -> usize {
+        MAX_FRAME_LEN.min(self.transport.max_frame_len())
+    }
+
+    /// The ranks whose number can be the root of a flood that this rank sends.
+    pub fn roots(&self) -> Vec<Rank> {
+        match self.expectations.medium {
+            Medium::Reliable => self.transport.world().ranks().collect(),
+            // There is no place for a root: it is the sender.
+            Medium::Datagrams { .. } => vec![self.me()],
+        }
+    }
+
+    /// The root of flood `number` of those that `from` has sent to [`Party::roots`].
+    pub fn root(&self, from: Rank, number: u32) -> u32 {
+        match self.expectations.medium {
+            Medium::Reliable => number,
+            Medium::Datagrams { .. } => from.index(),
+        }
+    }
+
     /// A frame of any length whose bytes follow from length and number.
     pub fn frame(&self, number: u32, len: usize) -> Vec<u8> {
         let mut frame = self.pattern[number as usize % 251..][..len].to_vec();
@@ -109,12 +144,48 @@ impl<'a> Party<'a> {
 
     /// Sends; waits for room where there is none.
     pub fn send(&mut self, to: Rank, kind: RecordKind, root: Rank, payload: &[u8]) -> Result<(), String> {
+        if kind != RecordKind::Control {
+            self.pace(to, payload.len())?;
+        }
         self.retry(|transport| transport.send(to, kind, root, payload))
     }
 
     /// Sends a run; waits for room where there is none.
     pub fn send_run(&mut self, to: Rank, run: &[u8]) -> Result<(), String> {
+        self.pace(to, records(run).flatten().map(|record| record.frame.len()).sum())?;
         self.retry(|transport| transport.send_run(to, run))
+    }
+
+    /// Where the medium has no credits: waits until so many bytes may be on the way to a rank.
+    fn pace(&mut self, to: Rank, len: usize) -> Result<(), String> {
+        let Medium::Datagrams { window } = self.expectations.medium else { return Ok(()) };
+        let at = to.index() as usize;
+        self.until("frames to be acknowledged", |party| {
+            let (sent, acknowledged) = party.sent[at];
+            Ok(sent == acknowledged || sent - acknowledged + len <= window)
+        })?;
+        self.sent[at].0 += len;
+        Ok(())
+    }
+
+    /// Where the medium has no credits: acknowledges what has been received.
+    fn acknowledge(&mut self) -> Result<(), String> {
+        if self.expectations.medium == Medium::Reliable {
+            return Ok(());
+        }
+        for (rank, (received, acknowledged)) in self.transport.world().ranks().zip(&mut self.received) {
+            if received == acknowledged {
+                continue;
+            }
+            let mut note = vec![ACKNOWLEDGEMENT];
+            note.extend_from_slice(&(*received as u64).to_be_bytes());
+            match self.transport.send(rank, RecordKind::Control, self.transport.me(), &note) {
+                Ok(()) => *acknowledged = *received,
+                Err(SendError::Full) => {}
+                Err(error) => return Err(format!("send: {error}")),
+            }
+        }
+        Ok(())
     }
 
     fn retry(&mut self, send: impl Fn(&mut dyn Transport) -> Result<(), SendError>) -> Result<(), String> {
@@ -144,6 +215,7 @@ impl<'a> Party<'a> {
                 self.transport.recycle(batch);
             }
         }
+        self.acknowledge()?;
         self.lost_rings += u32::from(std::mem::take(&mut self.overslept) && any);
         let _pending = self.transport.progress().map_err(|error| error.to_string())?;
         Ok(any)
@@ -158,8 +230,13 @@ impl<'a> Party<'a> {
                     let epoch = frame[1..].first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
                     self.meetings.push((from, epoch));
                 }
+                RecordKind::Control if frame.first() == Some(&ACKNOWLEDGEMENT) && frame.len() == 9 => {
+                    let bytes = frame[1..].first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+                    self.sent[from.index() as usize].1 = bytes as usize;
+                }
                 RecordKind::Control => self.control.push_back((from, frame.to_vec())),
                 _ => {
+                    self.received[from.index() as usize].0 += frame.len();
                     self.arrivals.push_back(Arrival { from, kind, root: record.root, frame: frame.to_vec() })
                 }
             }

@@ -72,17 +72,17 @@ pub(super) fn large_messages_to_sleepers(party: &mut Party<'_>) -> Result<(), St
     if size == 1 {
         return Ok(());
     }
-    let (to, frames) = (party.rank((me.index() + 1) % size), 200);
+    let (to, frames, len) = (party.rank((me.index() + 1) % size), 200, party.longest().min(65000));
     for number in 0..frames {
         // Whoever has received the last one sends the next; all others sleep in between.
         if number % size == me.index() {
-            let frame = party.frame(number, 65000);
+            let frame = party.frame(number, len);
             party.send(to, RecordKind::Unicast, me, &frame)?;
             party.flush()?;
         }
         if (number % size + 1) % size == me.index() {
             let arrival = party.next_arrival()?;
-            if !party.is_frame(&arrival.frame, number, 65000) {
+            if !party.is_frame(&arrival.frame, number, len) {
                 return Err(format!("large frame {number} changed"));
             }
         }

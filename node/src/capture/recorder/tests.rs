@@ -9,7 +9,7 @@ use mvpnet_pcap::{Entry as Item, Reader};
 use proptest::prelude::*;
 
 use super::*;
-use crate::capture::Direction;
+use crate::capture::{Direction, Port};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -102,7 +102,7 @@ impl Contents {
 
 fn begin(disk: &SmallDisk) -> io::Result<Recorder<SmallDisk>> {
     let interfaces = [Interface::new("rank0-guest"), Interface::new("rank0-mem")];
-    Recorder::begin("x".into(), disk.clone(), &Section::default(), &interfaces, Arc::default(), 0)
+    Recorder::begin("x".into(), disk.clone(), &Section::default(), &interfaces, Arc::new(Shared::new(2)), 0)
 }
 
 fn an_entry(port: Port, time_ns: u64) -> Entry {
@@ -222,7 +222,7 @@ fn counts_what_the_tap_had_no_room_for() {
     chunk.push(Entry { missed: 7, ..an_entry(Port::Transport, 5) }, &[0; 60]);
     recorder.take(&chunk);
     // Seven before the frame, two after it.
-    recorder.shared.ports[Port::Transport as usize].unheld.store(9, Ordering::Relaxed);
+    recorder.shared.ports[Port::Transport.index()].unheld.store(9, Ordering::Relaxed);
 
     recorder.finish(6);
 
@@ -248,7 +248,7 @@ proptest! {
                 let port = if place % 3 == 0 { Port::Transport } else { Port::Guest };
                 now_ns += 1;
                 chunk.push(Entry { original_len: len as u32, ..an_entry(port, now_ns) }, &vec![0; len]);
-                seen[port as usize] += 1;
+                seen[port.index()] += 1;
             }
             recorder.take(&chunk);
 

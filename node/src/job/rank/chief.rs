@@ -10,6 +10,7 @@ use crate::job::application::{Application, ApplicationPlan};
 use crate::job::changes::Changes;
 use crate::job::coordinator::{Action, Coordinator};
 use crate::job::messages::{Message, Order};
+use crate::job::numbers::Numbers;
 
 /// What rank 0 knows and does besides.
 pub(super) struct ChiefState {
@@ -29,14 +30,14 @@ pub(super) enum Happening {
 }
 
 impl ChiefState {
-    pub(super) fn new(chief: Chief, world: World, job: Option<String>) -> Self {
+    pub(super) fn new(chief: Chief, world: World, numbers: Numbers, job: Option<String>) -> Self {
         let Chief { application, notices } = chief;
         Self {
             coordinator: Coordinator::new(world.size(), application.is_some()),
             plan: application,
             application: None,
             notices,
-            changes: Changes::new(world, job),
+            changes: Changes::new(world, numbers, job),
             control: None,
         }
     }

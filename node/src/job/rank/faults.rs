@@ -62,7 +62,7 @@ impl RankLife {
         let changes = match chief.changes.check(&words) {
             Ok(changes) => changes,
             Err(error) => {
-                let _ = answer.send(Answer::Refused(error.to_string()));
+                let _ = answer.send(Answer::Refused(error));
                 return;
             }
         };
@@ -96,7 +96,7 @@ impl RankLife {
         let mut trouble = None;
         for words in changes {
             match words.parse::<Change>() {
-                Ok(change) => match GuestFault::of(&change, self.me.index()) {
+                Ok(change) => match GuestFault::of(&change, self.number.index()) {
                     Some(fault) => faults.push(fault),
                     None => trouble = trouble.or(self.change_links(change, seed).await.err()),
                 },

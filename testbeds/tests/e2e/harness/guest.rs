@@ -1,9 +1,10 @@
 //! A guest as seen through its ssh port.
 
+use std::ffi::OsString;
 use std::process::Command;
 use std::time::Duration;
 
-use super::setting::{tiny, two_hosts};
+use super::setting::tiny;
 use super::wait::{Said, run, wait_for};
 
 /// How long one command in a guest may take: emulated, on a busy machine.
@@ -16,8 +17,8 @@ pub struct Guest {
     pub rank: u32,
     /// The port of 127.0.0.1 that leads to it.
     pub port: u16,
-    /// The host whose 127.0.0.1 that is, where there are two.
-    pub host: Option<&'static str>,
+    /// The words that enter the host whose 127.0.0.1 that is, where it is not this one.
+    pub entry: Vec<OsString>,
 }
 
 impl Guest {
@@ -48,14 +49,9 @@ impl Guest {
 
     /// Runs shell commands in it.
     pub fn try_run(&self, script: &str) -> Said {
-        let mut ssh = match self.host {
-            Some(host) => {
-                let mut command = Command::new(two_hosts("enter"));
-                command.args([host, "ssh"]);
-                command
-            }
-            None => Command::new("ssh"),
-        };
+        let mut words = self.entry.iter().cloned().chain(["ssh".into()]);
+        let mut ssh = Command::new(words.next().expect("ssh at least"));
+        ssh.args(words);
         ssh.arg("-F").arg(tiny("ssh_config")).args(["-p", &self.port.to_string(), "tiny", script]);
         run(&mut ssh, COMMAND)
     }

@@ -38,6 +38,8 @@ pub struct Job {
     program: Launcher,
     /// Words in front of the launcher, as `unshare -m`.
     prefix: Vec<OsString>,
+    /// Whether these enter a host with a network of its own.
+    is_elsewhere: bool,
     flags: Vec<OsString>,
     application: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
@@ -62,6 +64,7 @@ impl Job {
             made: Vec::new(),
             program: launcher,
             prefix: Vec::new(),
+            is_elsewhere: false,
             flags: Vec::new(),
             application: Vec::new(),
             environment: Vec::new(),
@@ -156,6 +159,23 @@ impl Job {
     pub fn on_two_hosts(mut self, ranks_per_host: u32) -> Self {
         self.ranks_per_host = Some(ranks_per_host);
         self.under([two_hosts("enter").as_os_str(), OsStr::new("h0")])
+    }
+
+    /// The whole job is in a host that these words enter.
+    pub fn inside<W: AsRef<OsStr>>(self, words: impl IntoIterator<Item = W>) -> Self {
+        let job = self.under(words);
+        Self { is_elsewhere: true, ..job }
+    }
+
+    /// The words that enter the host of a rank's guest, none for this one.
+    pub(super) fn entry(&self, rank: u32) -> Vec<OsString> {
+        match self.ranks_per_host {
+            Some(count) => {
+                vec![two_hosts("enter").into(), if rank < count { "h0".into() } else { "h1".into() }]
+            }
+            None if self.is_elsewhere => self.prefix.clone(),
+            None => Vec::new(),
+        }
     }
 
     /// The program that was built for another launcher.

@@ -4,6 +4,7 @@
 pub mod guest;
 pub mod home;
 pub mod job;
+pub mod lab;
 pub mod leftovers;
 pub mod processes;
 pub mod running;
@@ -12,6 +13,7 @@ pub mod wait;
 
 pub use guest::Guest;
 pub use job::Job;
+pub use lab::{Lab, LabGuest, Whose};
 pub use processes::Kind;
 pub use running::{Ended, Running};
 pub use setting::{Launcher, Need, begin, launchers};

@@ -120,10 +120,9 @@ impl Running {
         let parts = self.parts();
         let ports = guests.iter().filter_map(|guest| guest.ssh_port);
         parts.ports.extend(ports);
-        let host = |rank| parts.job.ranks_per_host.map(|count| if rank < count { "h0" } else { "h1" });
         let way = |(rank, guest): (u32, &Process)| {
             let port = guest.ssh_port.expect("every guest is told its port");
-            Guest { rank, port, host: host(rank) }
+            Guest { rank, port, entry: parts.job.entry(rank) }
         };
         (0..).zip(&guests).map(way).collect()
     }

@@ -33,6 +33,8 @@ pub enum Need {
     Wireshark,
     /// Being root.
     Root,
+    /// What the two servers are made with, and what runs on them besides mvpnet.
+    Servers,
 }
 
 /// Every launcher.
@@ -172,6 +174,10 @@ impl Need {
                 .or_else(|| file(tiny("kernel"), "testbeds/tiny/build")),
             Self::Disk(name) => file(tiny(name), "testbeds/tiny/build --disk"),
             Self::Wireshark => program("tshark").or_else(|| program("capinfos")),
+            Self::Servers => {
+                let tools = ["ip", "unshare", "ethtool", "iperf3", "ping"];
+                tools.into_iter().find_map(program).or_else(|| Self::Root.missing())
+            }
             Self::Root => (!nix::unistd::geteuid().is_root()).then(|| "it needs root".to_owned()),
         }
     }

@@ -1,11 +1,13 @@
-//! What is wrong with a scenario file, where, and what to write instead.
+//! What is wrong with a file, where, and what to write instead.
 
 use std::fmt;
 use std::ops::Range;
 
-/// Why a text is no scenario. It shows the line that is wrong.
+use crate::Advice;
+
+/// Why a file is refused. It shows the line that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScenarioError {
+pub struct SettingsError {
     /// The file.
     pub file: String,
     /// The line, counted from 1.
@@ -24,28 +26,35 @@ pub struct ScenarioError {
 
 /// The same, before it is known in which line that is.
 #[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) span: Range<usize>,
-    pub(super) message: String,
-    pub(super) suggestion: String,
+pub struct Fault {
+    span: Range<usize>,
+    message: String,
+    suggestion: String,
 }
 
 impl Fault {
-    pub(super) fn new(
-        span: Range<usize>,
-        message: impl Into<String>,
-        suggestion: impl Into<String>,
-    ) -> Fault {
+    /// At these bytes of the text.
+    pub fn new(span: Range<usize>, message: impl Into<String>, suggestion: impl Into<String>) -> Fault {
         Fault { span, message: message.into(), suggestion: suggestion.into() }
     }
 
-    /// Finds the line.
-    pub(super) fn locate(self, file: &str, source: &str) -> ScenarioError {
+    /// At a word within these bytes of the text, or at all of them if the word does not stand there.
+    pub fn at_word(source: &str, span: &Range<usize>, advice: Advice) -> Fault {
+        let Advice { word, message, suggestion } = advice;
+        let found = word.filter(|word| !word.is_empty()).and_then(|word| {
+            let start = span.start + source.get(span.clone())?.find(&word)?;
+            Some(start..start + word.len())
+        });
+        Fault::new(found.unwrap_or_else(|| span.clone()), message, suggestion)
+    }
+
+    /// Finds the line. `file` is what the error calls the text.
+    pub fn locate(self, file: &str, source: &str) -> SettingsError {
         let start = floor(source, self.span.start);
         let begin = source[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let end = source[start..].find('\n').map_or(source.len(), |newline| start + newline);
         let stop = floor(source, self.span.end).clamp(start, end);
-        ScenarioError {
+        SettingsError {
             file: file.to_owned(),
             line: source[..begin].matches('\n').count() + 1,
             column: source[begin..start].chars().count() + 1,
@@ -62,9 +71,9 @@ fn floor(source: &str, place: usize) -> usize {
     (0..=place.min(source.len())).rev().find(|place| source.is_char_boundary(*place)).unwrap_or(0)
 }
 
-impl fmt::Display for ScenarioError {
+impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ScenarioError { file, line, column, text, width, message, suggestion } = self;
+        let SettingsError { file, line, column, text, width, message, suggestion } = self;
         writeln!(f, "{file}:{line}:{column}: {message}")?;
         writeln!(f, "{line:>5} | {text}")?;
         // Tabs stay tabs, so that the marks stand below what they mark.
@@ -75,7 +84,7 @@ impl fmt::Display for ScenarioError {
     }
 }
 
-impl std::error::Error for ScenarioError {}
+impl std::error::Error for SettingsError {}
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,159 @@
+//! `mvpnet lab`: a whole lab from one file. What a lab is, is in `mvpnet_lab::plan`; this starts its parts on their
+//! hosts, by agents, asks them how they are, and ends them.
+
+mod agent;
+mod call;
+mod down;
+mod flags;
+mod parts;
+mod protocol;
+mod report;
+mod status;
+#[cfg(test)]
+mod tests;
+mod up;
+
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use mvpnet_lab::plan::LabPlan;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::args::{USAGE_EXIT_CODE, Usage};
+use call::Caller;
+pub use flags::{AFTER_LONG, AFTER_SHORT, Flags, LONG_ABOUT, USAGE};
+use flags::{Lab, Verb};
+
+/// Exit code of what failed.
+const FAILURE: u8 = 1;
+
+/// What is to be done, and with which lab.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    task: Task,
+    file: PathBuf,
+    json: bool,
+    ssh: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Task {
+    Up,
+    Status,
+    Down {
+        force: bool,
+    },
+    /// Be an agent.
+    Agent,
+}
+
+/// Why it was not done.
+#[derive(Debug)]
+enum Stop {
+    /// The file is wrong: nothing was done.
+    Usage(String),
+    /// Something failed, and has been said.
+    Failed,
+    /// Something failed.
+    Failure(String),
+}
+
+impl Options {
+    /// What the flags ask for.
+    ///
+    /// # Errors
+    /// A value that is none.
+    pub fn read(flags: Flags) -> Result<Self, Usage> {
+        let (task, lab) = match flags.command {
+            Verb::Up(lab) => (Task::Up, lab),
+            Verb::Status(lab) => (Task::Status, lab),
+            Verb::Down(down) => (Task::Down { force: down.force }, down.lab),
+            Verb::Agent => {
+                return Ok(Self { task: Task::Agent, file: PathBuf::new(), json: false, ssh: None });
+            }
+        };
+        let Lab { file, json, ssh, help: _ } = lab;
+        if ssh.as_ref().is_some_and(|ssh| ssh.trim().is_empty()) {
+            return Err(Usage::Lab("--ssh needs a command, like \"ssh -F cluster.conf\"".to_owned()));
+        }
+        Ok(Self { task, file: file.into(), json, ssh })
+    }
+}
+
+/// Does it.
+pub fn run(options: &Options) -> ExitCode {
+    if options.task == Task::Agent {
+        return agent::run();
+    }
+    match carry_out(options) {
+        Ok(text) => {
+            // Nobody reads it: it is done all the same.
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(Stop::Failed) => ExitCode::from(FAILURE),
+        Err(Stop::Failure(text)) => complain(&text, FAILURE),
+        Err(Stop::Usage(text)) => complain(&text, USAGE_EXIT_CODE),
+    }
+}
+
+fn complain(text: &str, code: u8) -> ExitCode {
+    say(text);
+    ExitCode::from(code)
+}
+
+/// Says it to people, on standard error.
+fn say(text: &str) {
+    // Nobody left to tell: the exit code still does.
+    let _ = writeln!(io::stderr(), "mvpnet: {text}");
+}
+
+fn carry_out(options: &Options) -> Result<String, Stop> {
+    let (plan, directory) = read(&options.file)?;
+    let failed = |error: io::Error| Stop::Failure(error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    runtime.block_on(async {
+        let unwanted = interruptions().map_err(failed)?;
+        let caller = Caller::new(options.ssh.as_deref(), unwanted);
+        match options.task {
+            Task::Up => up::up(&plan, &directory, &caller, options.json).await,
+            Task::Down { force } => down::down(&plan, &caller, force, options.json).await,
+            Task::Status | Task::Agent => status::status(&plan, &caller, options.json).await,
+        }
+    })
+}
+
+/// The lab, and where its file is.
+fn read(file: &Path) -> Result<(LabPlan, PathBuf), Stop> {
+    let shown = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Stop::Usage(match error.kind() {
+            ErrorKind::NotFound => {
+                format!("{shown}: there is no such file\n`mvpnet lab --help` shows one to begin with")
+            }
+            ErrorKind::InvalidData => format!("{shown} is no text, let alone a lab"),
+            _ => format!("{shown}: {error}"),
+        })
+    })?;
+    let plan = LabPlan::parse(&shown, &text).map_err(|error| Stop::Usage(error.to_string()))?;
+    let whole = std::path::absolute(file).map_err(|error| Stop::Failure(format!("{shown}: {error}")))?;
+    Ok((plan, whole.parent().map_or_else(|| "/".into(), Path::to_owned)))
+}
+
+/// Turns true when somebody interrupts.
+fn interruptions() -> io::Result<watch::Receiver<bool>> {
+    let (interrupted, unwanted) = watch::channel(false);
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        let mut signals = signal(kind)?;
+        let interrupted = interrupted.clone();
+        tokio::spawn(async move {
+            if signals.recv().await.is_some() {
+                // Nobody is interested any more: it is over.
+                let _ = interrupted.send(true);
+            }
+        });
+    }
+    Ok(unwanted)
+}

@@ -1,0 +1,129 @@
+//! `mvpnet lab up`: the bridge, then all servers at once, and down again with what this call started if one of them
+//! fails.
+
+use std::path::Path;
+
+use mvpnet_lab::plan::LabPlan;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::call::{CallError, Caller};
+use super::parts::{Part, bridge, servers};
+use super::protocol::{Failure, Message, Request, State};
+use super::report::Report;
+use super::{Stop, down, say};
+
+/// What became of a part.
+type Outcome = (Part, Result<Message, CallError>);
+
+pub(super) async fn up(
+    plan: &LabPlan,
+    directory: &Path,
+    caller: &Caller,
+    json: bool,
+) -> Result<String, Stop> {
+    let mut begun = Begun { parts: Vec::new(), states: Vec::new(), failed: false };
+    begun.note(start(plan, directory, caller.clone(), bridge(plan)).await);
+    if !begun.failed {
+        begun.all_servers(plan, directory, caller).await;
+    }
+    if begun.failed {
+        begun.undo(caller).await;
+        return Err(Stop::Failed);
+    }
+    let report = Report::new(plan, begun.states);
+    Ok(if json { report.json() } else { report.text() })
+}
+
+/// What has been done so far.
+struct Begun {
+    /// What this call has started, in its order.
+    parts: Vec<Part>,
+    /// How the parts are, the bridge first.
+    states: Vec<(Part, State)>,
+    failed: bool,
+}
+
+impl Begun {
+    /// Starts the guests of all servers at once, which each boot as long as they boot.
+    async fn all_servers(&mut self, plan: &LabPlan, directory: &Path, caller: &Caller) {
+        let (give_up, given_up) = watch::channel(false);
+        let caller = caller.clone().until(given_up);
+        let mut starting = JoinSet::new();
+        for part in servers(plan) {
+            let (plan, directory, caller) = (plan.clone(), directory.to_owned(), caller.clone());
+            starting.spawn(async move { start(&plan, &directory, caller, part).await });
+        }
+        while let Some(started) = starting.join_next().await {
+            match started {
+                Ok(outcome) => self.note(outcome),
+                Err(error) => {
+                    say(&format!("{error}"));
+                    self.failed = true;
+                }
+            }
+            if self.failed {
+                // The others have nothing to wait for any more.
+                let _ = give_up.send(true);
+            }
+        }
+    }
+
+    fn note(&mut self, (part, outcome): Outcome) {
+        let place = &part.place;
+        match outcome {
+            Ok(Message::Started(state)) => {
+                say(&format!("{place}: {} {} up", part.title, part.verb()));
+                self.parts.push(part.clone());
+                self.states.push((part, state));
+            }
+            Ok(Message::Already(state)) => {
+                say(&format!("{place}: {} {} up already", part.title, part.verb()));
+                self.states.push((part, state));
+            }
+            Err(error @ (CallError::Broken { .. } | CallError::Io(_))) => {
+                // It may be there, or about to go.
+                self.parts.push(part.clone());
+                self.fail(&part, &error.to_string(), &[]);
+            }
+            // The others have been told to give up: what is said of them is what follows from the first.
+            _ if self.failed => {}
+            Ok(Message::Failed(Failure { why, lines })) => self.fail(&part, &why, &lines),
+            Ok(_) => self.fail(&part, "the answer does not belong to the question", &[]),
+            Err(error) => self.fail(&part, &error.to_string(), &[]),
+        }
+    }
+
+    fn fail(&mut self, part: &Part, why: &str, lines: &[String]) {
+        self.failed = true;
+        say(&format!("{}: cannot start {}: {why}", part.place, part.title));
+        down::say_lines(lines);
+    }
+
+    /// Takes down what this call has started, the bridge last.
+    async fn undo(self, caller: &Caller) {
+        if self.parts.is_empty() {
+            return;
+        }
+        say("taking down what was started");
+        let (bridge, servers): (Vec<_>, Vec<_>) =
+            self.parts.into_iter().partition(|part| part.server.is_none());
+        let caller = caller.clone().persistent();
+        for parts in [servers, bridge] {
+            down::stop_all(parts, &caller, false).await;
+        }
+    }
+}
+
+async fn start(plan: &LabPlan, directory: &Path, caller: Caller, part: Part) -> Outcome {
+    let request = Request::Start(Box::new(part.start(plan, directory)));
+    let place = part.place.clone();
+    let tell = |line: String| {
+        // How the boot goes; what else the program says is shown if it fails.
+        if let Some(progress) = line.strip_prefix("mvpnet: booted ") {
+            say(&format!("{place}: booted {progress}"));
+        }
+    };
+    let answer = caller.call(&part.target, request, tell).await;
+    (part, answer)
+}
