@@ -67,10 +67,13 @@ impl Options {
     /// A value that is none.
     pub fn read(flags: Flags) -> Result<Self, Usage> {
         let (task, lab) = match flags.command {
-            Verb::Up(lab) => (Task::Up, lab),
-            Verb::Status(lab) => (Task::Status, lab),
-            Verb::Down(down) => (Task::Down { force: down.force }, down.lab),
-            Verb::Agent => {
+            None => {
+                return Err(Usage::Lab("say what is to be done: mvpnet lab up, status or down".to_owned()));
+            }
+            Some(Verb::Up(lab)) => (Task::Up, lab),
+            Some(Verb::Status(lab)) => (Task::Status, lab),
+            Some(Verb::Down(down)) => (Task::Down { force: down.force }, down.lab),
+            Some(Verb::Agent) => {
                 return Ok(Self { task: Task::Agent, file: PathBuf::new(), json: false, ssh: None });
             }
         };
@@ -115,10 +118,12 @@ fn carry_out(options: &Options) -> Result<String, Stop> {
     let failed = |error: io::Error| Stop::Failure(error.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
-        let unwanted = interruptions().map_err(failed)?;
-        let caller = Caller::new(options.ssh.as_deref(), unwanted);
+        let caller = Caller::new(options.ssh.as_deref());
         match options.task {
-            Task::Up => up::up(&plan, &directory, &caller, options.json).await,
+            Task::Up => {
+                let interruptible = caller.until(interruptions().map_err(failed)?);
+                up::up(&plan, &directory, &interruptible, options.json).await
+            }
             Task::Down { force } => down::down(&plan, &caller, force, options.json).await,
             Task::Status | Task::Agent => status::status(&plan, &caller, options.json).await,
         }
@@ -142,16 +147,18 @@ fn read(file: &Path) -> Result<(LabPlan, PathBuf), Stop> {
     Ok((plan, whole.parent().map_or_else(|| "/".into(), Path::to_owned)))
 }
 
-/// Turns true when somebody interrupts.
+/// Turns true when somebody interrupts. Who does it again does not want to wait for what that takes.
 fn interruptions() -> io::Result<watch::Receiver<bool>> {
     let (interrupted, unwanted) = watch::channel(false);
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         let mut signals = signal(kind)?;
         let interrupted = interrupted.clone();
         tokio::spawn(async move {
-            if signals.recv().await.is_some() {
-                // Nobody is interested any more: it is over.
-                let _ = interrupted.send(true);
+            while signals.recv().await.is_some() {
+                if interrupted.send_replace(true) {
+                    std::process::exit(128 + kind.as_raw_value());
+                }
+                say("interrupted: what was begun is undone, which takes as long as guests need to shut down");
             }
         });
     }

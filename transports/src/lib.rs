@@ -2,7 +2,8 @@
 //!
 //! One trait, [`Transport`], and what all transports share: the [record codec](records()), pooled
 //! [batches](Batch), byte credits and bounded queues per peer. [`mem`] joins threads of one process by rings,
-//! `mpi` (feature `mpi`) joins the processes of an MPI job. All pass the one suite in [`conformance`].
+//! `mpi` (feature `mpi`) joins the processes of an MPI job, [`vxlan`] joins ranks to each other or to a bridge
+//! by UDP. All pass the one suite in [`conformance`].
 //!
 //! What a frame is for and where it goes is decided in `mvpnet-switch`; who calls the transport, when it
 //! sleeps and what control records mean is decided in `mvpnet-node`.
@@ -66,7 +67,7 @@ pub use records::{
 pub const MAX_CONTROL_LEN: usize = 32 * 1024 - 64;
 
 /// Carries batches between the ranks of a world, in order per pair of ranks and lane, without loss as long as
-/// both ends live.
+/// both ends live. (Over datagrams there is less than that: [`Medium`](conformance::Medium).)
 ///
 /// Nothing here blocks. Records wait in a batch per destination until [`progress`](Transport::progress) or
 /// until the batch is full; what a peer has not consumed is bounded in bytes, and so is what waits for it.
@@ -83,7 +84,7 @@ pub trait Transport {
         MAX_FRAME_LEN
     }
 
-    /// A short name for logs: `mem`, `mpi`.
+    /// A short name for logs: `mem`, `mpi`, `vxlan`.
     fn name(&self) -> &'static str;
 
     /// Sends unicast records that have their headers already, `[length][frame]…`, at most [`BATCH_LEN`]

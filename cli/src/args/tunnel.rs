@@ -99,7 +99,7 @@ impl Span {
     }
 }
 
-/// What [`TunnelFlags`] say.
+/// What the flags of `mvpnet up` say beyond those of a launcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reach {
     /// The tunnel, if the switch is elsewhere.

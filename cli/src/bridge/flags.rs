@@ -8,10 +8,10 @@ use clap::{ArgAction, Args, Subcommand};
 pub const LONG_ABOUT: &str = "\
 Be the switch between guests on other servers.
 
-Each guest has a VXLAN network of its own (RFC 7348): a tunnel from its server to this one, told from the others by its \
-number, the VNI. All of them are ports of one learning bridge here, so that every frame between two guests crosses the \
-wire twice and passes this program in between. It needs no privilege, and the far ends may be mvpnet's or the \
-kernel's. It runs until it is stopped, by Ctrl-C, SIGTERM or `mvpnet bridge down`.";
+Each guest has a VXLAN network of its own (RFC 7348): a tunnel from its server to this one, told from the others by \
+its number, the VNI. All of them are ports of one learning bridge here, so that every frame between two guests \
+crosses the wire twice and passes this program in between. It needs no privilege, and the far ends may be mvpnet's \
+or the kernel's. It runs until it is stopped, by Ctrl-C, SIGTERM or `mvpnet bridge down`.";
 
 /// How it is called.
 pub const USAGE: &str = "\
@@ -56,7 +56,8 @@ SIGNALS
 STATUS
   A table for people, or with --json one line for programs: name, pid, uptime_s, listen, mtu,
   ports [{vni, peer, path_mtu, received {frames, bytes}, sent {frames, bytes}, drops {REASON: N},
-  last_seen_s}], fdb [{mac, vni, age_s}], refusals {REASON: N}, kernel_drops, books_balance.
+  last_seen_s}], fdb [{mac, vni, age_s}], refusals {REASON: N}, unreachable, kernel_drops,
+  books_balance. For a bridge of the kernel its interfaces.
 
 EXIT STATUS
   0    it was stopped; `status` found it; `down` found nothing left to do
@@ -131,7 +132,7 @@ pub struct Flags {
     #[arg(long)]
     pub kernel: bool,
 
-    /// With --kernel: do nothing, write the `ip` commands that would
+    /// Do nothing, write the `ip` commands that --kernel stands for
     #[arg(long)]
     pub print: bool,
 

@@ -18,7 +18,7 @@ pub struct Options {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Task {
-    Examine(Subject),
+    Examine(Box<Subject>),
     /// Do what another host's doctor says.
     Answer,
 }
@@ -79,7 +79,7 @@ impl Options {
         };
         let mvpnet = words("--mvpnet", mvpnet.as_deref())?.map(|words| words.join(" "));
         let mvpnet = mvpnet.unwrap_or_else(|| "mvpnet".to_owned());
-        Ok(Self { task: Task::Examine(Subject { lab, hosts, mvpnet, vxlan_port, wanted }), json })
+        Ok(Self { task: Task::Examine(Box::new(Subject { lab, hosts, mvpnet, vxlan_port, wanted })), json })
     }
 }
 
@@ -152,7 +152,7 @@ mod tests {
     fn read(subjects: &[&str], flags: Flags) -> Result<Subject, String> {
         let subjects = subjects.iter().map(OsString::from).collect();
         match Options::read(Flags { subjects, ..flags }) {
-            Ok(Options { task: Task::Examine(subject), .. }) => Ok(subject),
+            Ok(Options { task: Task::Examine(subject), .. }) => Ok(*subject),
             Ok(options) => panic!("{options:?}"),
             Err(error) => Err(error.to_string()),
         }

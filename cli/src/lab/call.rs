@@ -57,14 +57,14 @@ fn said(lines: &[String]) -> String {
 }
 
 impl Caller {
-    /// `ssh` is a command, in words; `unwanted` turns true when what was begun is to be undone.
-    pub(super) fn new(ssh: Option<&str>, unwanted: watch::Receiver<bool>) -> Caller {
+    /// `ssh` is a command, in words.
+    pub(super) fn new(ssh: Option<&str>) -> Caller {
         let ssh = ssh.map(|ssh| ssh.split_whitespace().map(str::to_owned).collect());
         let ssh = ssh.unwrap_or_else(|| SSH.iter().map(|word| (*word).to_owned()).collect());
-        Caller { ssh, unwanted: vec![unwanted] }
+        Caller { ssh, unwanted: Vec::new() }
     }
 
-    /// The same, which gives up when this turns true, too.
+    /// The same, which lets agents undo what they have begun when this turns true.
     pub(super) fn until(mut self, given_up: watch::Receiver<bool>) -> Caller {
         self.unwanted.push(given_up);
         self

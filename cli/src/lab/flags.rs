@@ -69,7 +69,7 @@ EXAMPLES
       ssh -J server1 -p 2200 ann@127.0.0.1
       mvpnet lab down lab.toml
   What may be in the way, on all its hosts:
-      mvpnet doctor --lab lab.toml
+      mvpnet doctor lab.toml
   Another way to other hosts than ssh:
       mvpnet lab up lab.toml --ssh \"ssh -F cluster.conf -o BatchMode=yes\"
 
@@ -84,7 +84,7 @@ EXIT STATUS
 pub struct Flags {
     /// What to do.
     #[command(subcommand)]
-    pub command: Verb,
+    pub command: Option<Verb>,
 
     /// Show this: -h in short, --help with all that LAB.toml says
     #[arg(short, long, action = ArgAction::Help, display_order = 1000)]

@@ -26,7 +26,7 @@ impl TapPlan {
     pub fn new(vni: Vni, to: &Ends) -> Self {
         let tunnel = Tunnel { vni, peer: to.peer.ip() };
         let plan = BridgePlan {
-            tunnels: vec![tunnel.clone()],
+            tunnels: vec![tunnel],
             local: Some(to.listen.ip()),
             port: to.listen.port(),
             mtu: to.mtu,

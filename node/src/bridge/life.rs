@@ -121,7 +121,9 @@ pub async fn live(settings: Settings, mut say: impl FnMut(&str)) -> Result<End, 
 impl Life {
     async fn begin(settings: Settings) -> Result<Self, BridgeError> {
         let Settings { name, source, listen, port, mtu, storm_limit, ageing_time, capture } = settings;
-        if let Some(other) = running().into_iter().find(|other| other.name == name && shares_network(other.pid)) {
+        if let Some(other) =
+            running().into_iter().find(|other| other.name == name && shares_network(other.pid))
+        {
             return Err(BridgeError::NameTaken { name, pid: other.pid });
         }
         let family = listen.map_or(Family::Either, Family::reached_from);

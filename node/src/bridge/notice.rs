@@ -46,6 +46,8 @@ pub enum Notice {
     KernelDrops {
         /// How many since it was last said.
         new: u64,
+        /// Bytes that may wait.
+        room: usize,
     },
     /// The MTU of the guests' network has changed, because a path did.
     Mtu {
@@ -99,10 +101,11 @@ impl fmt::Display for Notice {
                      bridge goes on by itself when somebody listens there again"
                 )
             }
-            Self::KernelDrops { new } => write!(
+            Self::KernelDrops { new, room } => write!(
                 f,
-                "the kernel had no room for {new} datagrams: frames come faster than they can be passed on; `sysctl -w \
-                 net.core.rmem_max=33554432` before the start gives it more"
+                "the kernel had no room for {new} datagrams: frames come faster than they are passed on, and {} KiB of \
+                 them may wait; `sysctl -w net.core.rmem_max=8388608` before the bridge starts allows more",
+                room >> 10
             ),
             Self::Mtu { mtu, was, peer, path_mtu } => write!(
                 f,
@@ -118,7 +121,8 @@ impl fmt::Display for Notice {
                 let peers = peers.join(", ");
                 write!(
                     f,
-                    "peers read again: VNIs {peers}; {added} {noun} added, {removed} removed, {moved} at another address"
+                    "peers read again: VNIs {peers}; {added} {noun} added, {removed} removed, {moved} at another \
+                     address"
                 )
             }
             Self::NotReloaded(why) => write!(f, "the peers stay as they were: {why}"),

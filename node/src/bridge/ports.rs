@@ -112,3 +112,17 @@ impl Interfaces {
         self.by_vni.get(&vni).copied().or(self.later).unwrap_or(Port::Tunnel(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vni_that_comes_later_shares_an_interface_with_all_that_do() {
+        let tunnel =
+            |vni| Tunnel { vni: Vni::new(vni).unwrap(), peer: SocketAddr::from(([192, 0, 2, 1], 4789)) };
+        let (interfaces, _) = Interfaces::lay_out("lab", &[40, 41].map(tunnel), true);
+        let of = |vni| interfaces.of(Vni::new(vni).unwrap());
+        assert_eq!([of(40), of(41), of(60), of(61)], [0, 1, 2, 2].map(Port::Tunnel));
+    }
+}

@@ -31,7 +31,8 @@ pub enum ResolveError {
     },
     /// It has addresses of the other kind only.
     #[error(
-        "`{host}` has no {wanted} address, and the bridge listens on an {wanted} address: with --listen :: it takes both"
+        "`{host}` has no {wanted} address, and the bridge listens on an {wanted} address: with --listen :: it takes \
+         both"
     )]
     Family {
         /// The name.

@@ -82,7 +82,8 @@ pub enum BridgeError {
     Peers(#[from] PeersError),
     /// Another one has the name.
     #[error(
-        "a bridge called `{name}` runs already (process {pid}): stop it with `mvpnet bridge down --name {name}`, or choose another --name"
+        "a bridge called `{name}` runs already (process {pid}): stop it with `mvpnet bridge down --name {name}`, or \
+         choose another --name"
     )]
     NameTaken {
         /// The name.
@@ -110,6 +111,14 @@ pub enum BridgeError {
         path_mtu: u32,
         /// What is left for guests.
         most: u32,
+    },
+    /// A path that carries no tunnel.
+    #[error("the path to {peer} carries packets of {path_mtu} bytes, which is too little for VXLAN")]
+    Narrow {
+        /// The peer.
+        peer: SocketAddr,
+        /// What its path carries.
+        path_mtu: u32,
     },
     /// The capture.
     #[error("--capture: {0}")]

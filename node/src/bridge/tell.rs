@@ -78,13 +78,14 @@ impl BridgeLoop {
             self.mailbox.tell(Event::Notice(Notice::Unreachable { silent, again: due.again }));
         }
         if let Some(due) = watch.due(now, Subject::KernelDrops, kernel_drops) {
-            self.mailbox.tell(Event::Notice(Notice::KernelDrops { new: due.new }));
+            let room = self.vtep.receive_buffer();
+            self.mailbox.tell(Event::Notice(Notice::KernelDrops { new: due.new, room }));
         }
     }
 
     /// Follows what the paths carry.
     pub(super) fn update_mtu(&mut self) {
-        let Some((most, path_mtu, peer)) = self.narrowest() else { return };
+        let Some((most, path_mtu, peer)) = self.narrowest().filter(|(most, ..)| *most > 0) else { return };
         let mtu = self.fixed_mtu.map_or(most, |fixed| fixed.min(most));
         let was = self.bridge.config().mtu;
         if mtu != was {
@@ -100,16 +101,19 @@ impl BridgeLoop {
     pub(super) fn check_mtu(&self) -> Result<u32, BridgeError> {
         let Some((most, path_mtu, peer)) = self.narrowest() else { return Ok(self.bridge.config().mtu) };
         match self.fixed_mtu {
+            _ if most == 0 => Err(BridgeError::Narrow { peer, path_mtu }),
             Some(mtu) if mtu > most => Err(BridgeError::Mtu { mtu, peer, path_mtu, most }),
             _ => Ok(self.bridge.config().mtu),
         }
     }
 
-    /// The path that carries least: what is left for guests, what it carries, and where it leads.
+    /// The path that carries least: what is left for guests (zero if that is too little for IP), what it carries, and
+    /// where it leads.
     pub(super) fn narrowest(&self) -> Option<(u32, u32, std::net::SocketAddr)> {
-        let paths = self.ports.iter().map(|behind| {
-            let path_mtu = self.vtep.path_mtu(behind.tunnel);
-            (inner_mtu(path_mtu, behind.peer.ip()).unwrap_or(0), path_mtu, behind.peer)
+        let paths = self.ports.iter().filter_map(|behind| {
+            // Zero: the kernel does not say, for want of a route.
+            let path_mtu = Some(self.vtep.path_mtu(behind.tunnel)).filter(|mtu| *mtu > 0)?;
+            Some((inner_mtu(path_mtu, behind.peer.ip()).unwrap_or(0), path_mtu, behind.peer))
         });
         paths.min()
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::place::{Kind, directories, lives, sockets_in};
-use super::protocol::{Answer, JobInfo, MAX_LINE, Request, line};
+use super::protocol::{Answer, JobInfo, MAX_ANSWER, Request, line};
 
 /// How long one may take to say who it is. It answers at once; a host may be loaded.
 const INFO_TIME: Duration = Duration::from_secs(10);
@@ -105,8 +105,7 @@ fn exchange<A: DeserializeOwned>(
     stream.set_read_timeout(within).map_err(failed)?;
     stream.write_all(&line(request)).map_err(failed)?;
     let mut answer = Vec::new();
-    let limit = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
-    BufReader::new(stream.take(limit)).read_until(b'\n', &mut answer).map_err(failed)?;
+    BufReader::new(stream.take(MAX_ANSWER)).read_until(b'\n', &mut answer).map_err(failed)?;
     if answer.last() != Some(&b'\n') {
         return Err(AskError::Ended(kind));
     }

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The longest request or answer, in octets.
-pub(super) const MAX_LINE: usize = 1 << 20;
+/// The longest request, in octets.
+pub(super) const MAX_REQUEST: u64 = 1 << 20;
+
+/// The longest answer, in octets: a bridge with thousands of VNIs and addresses has a lot to tell.
+pub(super) const MAX_ANSWER: u64 = 16 << 20;
 
 /// What is answered over a control socket.
 pub(crate) trait Reply: Serialize {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::place::{Kind, directories, prepare, socket_in};
-use super::protocol::{Answer, MAX_LINE, Reply, Request, line};
+use super::protocol::{Answer, MAX_REQUEST, Reply, Request, line};
 
 /// How long somebody who connects may take to ask.
 const ASK_TIME: Duration = Duration::from_secs(10);
@@ -187,9 +187,8 @@ async fn attend<Q: DeserializeOwned, A: Reply>(
     asked: mpsc::UnboundedSender<Asked<Q, A>>,
 ) {
     let (reading, mut writing) = stream.into_split();
-    let limit = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
     let mut request = Vec::new();
-    let mut reader = BufReader::new(reading.take(limit));
+    let mut reader = BufReader::new(reading.take(MAX_REQUEST));
     match timeout(ASK_TIME, reader.read_until(b'\n', &mut request)).await {
         Ok(Ok(1..)) => {}
         // Somebody who only looked whether we are here.

@@ -26,7 +26,8 @@ impl Agent {
     /// Ends it. Whether there was anything to end.
     pub(super) async fn stop(&self, force: bool) -> Result<bool, Failure> {
         match self.unit.kind {
-            Kind::KernelBridge => self.remove_kernel_bridge().await,
+            // It may have run as a program before its file said otherwise.
+            Kind::KernelBridge => Ok(self.remove_kernel_bridge().await? | self.end(force, None).await?),
             Kind::Job | Kind::Bridge => self.end(force, None).await,
         }
     }

@@ -238,7 +238,10 @@ mod tests {
         assert_eq!(fate_of(true, &[goto(), (Yes, Accept)], &[]), dropped("its policy", true));
         assert_eq!(fate_of(false, &[jump()], &[(Yes, Drop)]), dropped("Drop", true));
         let perhaps = (Perhaps, Jump("called".into()));
-        assert_eq!(fate_of(true, &[perhaps.clone()], &[(Yes, Accept)]), dropped("its policy", false));
+        assert_eq!(
+            fate_of(true, std::slice::from_ref(&perhaps), &[(Yes, Accept)]),
+            dropped("its policy", false)
+        );
         assert_eq!(fate_of(false, &[perhaps], &[(Yes, Drop)]), Fate::Passes);
     }
 
