@@ -64,7 +64,7 @@ use crate::RecordKind;
 pub const PORT: u16 = 4789;
 
 /// Datagrams, or groups of them, that one receive takes at most.
-const RECEIVE_SLOTS: usize = 2 * socket::BATCH;
+const RECEIVE_SLOTS: usize = 4 * socket::BATCH;
 /// The longest of them.
 const RECEIVE_SLOT: usize = 1 << 16;
 /// Bytes that one receive can bring.

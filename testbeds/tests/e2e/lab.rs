@@ -1,19 +1,25 @@
 //! Guests on one server, their switch on another, VXLAN between them: mvpnet's part and the kernel's at either end, all
 //! four combinations, over IPv4 and IPv6.
 
+use std::io::IoSlice;
 use std::time::Duration;
 
 use mvpnet_testbeds::two_servers::{Host, Plan};
+use mvpnet_testbeds::wire::{Use, Wire};
+use nix::sys::signal::Signal;
+use nix::sys::socket::MultiHeaders;
 
-use crate::harness::{Lab, LabGuest, Need, Whose, begin};
+use crate::harness::lab::OurBridge;
+use crate::harness::setting::skip;
+use crate::harness::{Lab, LabGuest, Launcher, Need, Watch, Whose, begin};
 
 /// How long two guests may take to find each other for the first time.
 const SETTLING: Duration = Duration::from_secs(20);
 
 fn needs(guests: Whose) -> Vec<Need> {
-    let real = [Need::Guests, Need::Launcher(crate::harness::Launcher::Up)];
+    let real = [Need::Guests, Need::Launcher(Launcher::Up)];
     let real = real.into_iter().filter(|_| guests == Whose::Ours);
-    [Need::Servers, Need::Launcher(crate::harness::Launcher::Up)].into_iter().chain(real).collect()
+    [Need::Servers, Need::Launcher(Launcher::Up)].into_iter().chain(real).collect()
 }
 
 /// Everything that an Ethernet does for guests, through this bridge.
@@ -29,7 +35,10 @@ fn guests_talk(guests: Whose, bridge: Whose, plan: Plan) {
     all_answer_broadcasts(&all);
     streams_pass(&lab, &all);
     packets_pass_up_to_the_limit(&all, mtu);
-    tagged_frames_pass(&all);
+    tagged_frames_pass(&lab, &all);
+    if guests == Whose::Kernels {
+        the_kernel_tells_its_guests_what_the_path_carries(&lab, &all);
+    }
     if bridge == Whose::Ours {
         let status = lab.status();
         assert!(status.books_balance, "{status:?}");
@@ -38,7 +47,7 @@ fn guests_talk(guests: Whose, bridge: Whose, plan: Plan) {
     }
     lab.end_guests();
     if let Some(bridge) = lab.bridge.take() {
-        bridge.signal(nix::sys::signal::Signal::SIGTERM);
+        bridge.signal(Signal::SIGTERM);
         assert_eq!(bridge.ended(), 0);
     }
 }
@@ -91,23 +100,75 @@ fn packets_pass_up_to_the_limit(guests: &[LabGuest], mtu: u32) {
 }
 
 /// IEEE 802.1Q inside VXLAN: the tag takes four octets of what the path carries.
-fn tagged_frames_pass(guests: &[LabGuest]) {
-    for guest in guests {
-        let device = guest.interface();
-        let script = format!(
-            "if [ {device} = mvp0 ]; then modprobe 8021q; fi
-             ip link add link {device} name vlan5 type vlan id 5
-             ip addr add 172.16.5.{}/24 dev vlan5
-             ip link set vlan5 mtu $(($(cat /sys/class/net/{device}/mtu) - 4)) up",
-            guest.number() + 1
-        );
-        guest.run(&format!("set -e\n{script}"));
-    }
+fn tagged_frames_pass(lab: &Lab, guests: &[LabGuest]) {
     let [first, .., last] = guests else { panic!("two guests at least") };
-    let address = format!("172.16.5.{}", last.number() + 1);
-    first.reaches_within(SETTLING, &address);
-    let largest = mtu_of(first) - 4 - 28;
-    first.run(&format!("ping -c 2 -W 5 -s {largest} {address}"));
+    match last {
+        LabGuest::Kernels(..) => tagged_frames_arrive(lab, last.number()),
+        LabGuest::Ours(_) => {
+            guests.iter().for_each(|guest| add_vlan(guest, 4));
+            let address = vlan_address(last);
+            first.reaches_within(SETTLING, &address);
+            first.run(&format!("ping -c 2 -W 5 -s {} {address}", mtu_of(first) - 4 - 28));
+        }
+    }
+}
+
+fn vlan_address(guest: &LabGuest) -> String {
+    format!("172.16.5.{}", guest.number() + 1)
+}
+
+/// VLAN 5 in a guest of mvpnet, with an MTU so much less than its interface's.
+fn add_vlan(guest: &LabGuest, less: u32) {
+    guest.run(&format!(
+        "modprobe 8021q && ip link add link mvp0 name vlan5 type vlan id 5 && ip addr add {}/24 dev vlan5 &&
+         ip link set vlan5 mtu {} up",
+        vlan_address(guest),
+        mtu_of(guest) - less
+    ));
+}
+
+/// This machine's kernel need not know VLANs: frames are made here, and tshark shows what arrives.
+fn tagged_frames_arrive(lab: &Lab, last: u32) {
+    if let Some(why) = Need::Wireshark.missing() {
+        skip(&why);
+        return;
+    }
+    let largest = lab.servers.plan().inner_mtu() as usize + 14;
+    let frames = [64, largest].map(|size| {
+        let mut frame = vec![0x52, 0x55, 0, 0, 0, last as u8, 0x52, 0x55, 0, 0, 0, 0];
+        // VLAN 5, then the first local experimental EtherType.
+        frame.extend([0x81, 0, 0, 5, 0x88, 0xb5]);
+        frame.resize(size, 0x5a);
+        frame
+    });
+    let watch = Watch::begin(&lab.servers, Host::Guest(last), "vlan 5");
+    lab.inside(Host::Guest(0), || {
+        let wire = Wire::open("eth0", Use::Send).unwrap();
+        for frame in &frames {
+            assert_eq!(wire.send(&mut MultiHeaders::preallocate(1, None), &[[IoSlice::new(frame)]]).unwrap(), 1);
+        }
+    });
+    let seen = watch.wait_for(2, "vlan.id == 5", &["frame.len"]);
+    assert_eq!(seen, [64, largest].map(|size| vec![size.to_string()]));
+}
+
+/// A guest that believes in more than the path carries, and all of server1 with it but for the tunnel's route.
+fn the_kernel_tells_its_guests_what_the_path_carries(lab: &Lab, guests: &[LabGuest]) {
+    let limit = lab.servers.plan().inner_mtu();
+    let more = limit + 20;
+    lab.run_on(Host::Server1, &format!("for port in br40 guest40 vxlan40; do ip link set $port mtu {more}; done"));
+    guests[0].run(&format!("ip link set eth0 mtu {more}"));
+    assert_told(&guests[0], limit, &guests[1].ip());
+}
+
+/// A packet of that length passes, one that is a byte longer does not, and its sender learns why.
+fn assert_told(guest: &LabGuest, limit: u32, address: &str) {
+    let headers = if address.contains(':') { 48 } else { 28 };
+    guest.run(&format!("ping -M do -c 1 -W 5 -s {} {address}", limit - headers));
+    let said = guest.try_run(&format!("ping -M do -c 2 -W 2 -s {} {address}", limit + 1 - headers));
+    assert!(!said.is_success(), "{said:?}");
+    let said = said.stdout + &said.stderr;
+    assert!(["mtu = ", "mtu=", "mtu: "].iter().any(|words| said.contains(&format!("{words}{limit}"))), "{said}");
 }
 
 fn ipv6(plan: Plan) -> Plan {
@@ -186,23 +247,17 @@ fn streams_pass_a_cable_that_loses_frames() {
     assert!(!said.contains(" 0% packet loss"), "four passages of 500 pings meet a loss of 2 %: {said}");
 }
 
-/// What a sender does not know, its path's last mile does: the bridge counts the packet, says so, and tells the sender.
+/// A bridge that was told of less than server1 knows: it counts the packet, says so, and tells the sender.
 #[test]
 fn a_packet_that_is_one_byte_too_long_for_mvpnet_s_bridge_is_counted_and_its_sender_told() {
     let Some(_turn) = begin(&needs(Whose::Kernels)) else { return };
-    let mut lab = Lab::up(Whose::Kernels, Whose::Ours, Plan::with_guests(2));
+    let mut lab = Lab::empty(Plan::with_guests(2));
+    lab.bridge = Some(OurBridge::start(&lab.servers, 40..42, &["--mtu", "1400"]));
     let all = lab.guests();
     all[0].reaches_within(SETTLING, &all[1].ip());
     all[0].reaches_within(SETTLING, &format!("-6 {}", all[1].ula()));
-    // A guest, and all of server1 behind it, that believe in more than the path carries; the kernel sends fragments.
-    lab.run_on(Host::Server1, "for port in br40 guest40 vxlan40; do ip link set $port mtu 1500; done");
-    all[0].run("ip link set eth0 mtu 1500");
-    let limit = lab.servers.plan().inner_mtu();
-    all[0].run(&format!("ping -M do -c 1 -W 5 -s {} {}", limit - 28, all[1].ip()));
-    let said = all[0].try_run(&format!("ping -M do -c 2 -W 2 -s {} {}", limit - 27, all[1].ip())).stdout;
-    assert!(said.contains(&format!("mtu = {limit}")), "the guest is told: {said}");
-    let said = all[0].try_run(&format!("ping -6 -M do -c 2 -W 2 -s {} {}", limit - 47, all[1].ula())).stdout;
-    assert!(said.contains(&format!("mtu = {limit}")) || said.contains(&format!("mtu={limit}")), "{said}");
+    assert_told(&all[0], 1400, &all[1].ip());
+    assert_told(&all[0], 1400, &all[1].ula());
     let status = lab.status();
     let dropped = status.port(40).and_then(|port| port.drops.get("oversize")).copied();
     assert_eq!(dropped, Some(2), "one of each family, then the guest knew: {status:?}");
@@ -216,17 +271,13 @@ fn a_tagged_packet_that_is_one_byte_too_long_is_counted_and_mvpnet_s_guest_told(
     let Some(_turn) = begin(&needs(Whose::Ours)) else { return };
     let mut lab = Lab::up(Whose::Ours, Whose::Kernels, Plan::with_guests(2));
     let all = lab.guests();
-    for guest in &all {
-        guest.run(&format!(
-            "modprobe 8021q && ip link add link mvp0 name vlan5 type vlan id 5 &&
-             ip addr add 172.16.5.{}/24 dev vlan5 && ip link set vlan5 up",
-            guest.number() + 1
-        ));
-    }
+    // The other one's answers may be fragmented, so nobody could tell it.
+    add_vlan(&all[0], 0);
+    add_vlan(&all[1], 4);
     all[0].reaches_within(SETTLING, "172.16.5.2");
     let limit = mtu_of(&all[0]) - 4;
     all[0].run(&format!("ping -c 2 -W 5 -s {} 172.16.5.2", limit - 28));
-    // The first is lost for the news that it brings; the next comes in fragments.
+    // The first is lost for the news that it brings; the next come in fragments.
     let said = all[0].try_run(&format!("ping -c 4 -W 5 -s {} 172.16.5.2", limit - 27));
     assert!(said.is_success() && said.stdout.contains("3 packets received"), "{said:?}");
     let mut job = lab.job.take().unwrap();

@@ -1,104 +1,70 @@
 //! What a wire between the two servers shows: VXLAN with the right numbers, and every frame between guests.
 
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::process::{Child, Command, Stdio};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mvpnet_testbeds::two_servers::{Host, Plan, TwoServers, bridges};
+use mvpnet_testbeds::two_servers::{Host, Plan};
+use nix::sys::signal::Signal;
 
-use crate::harness::{Lab, Launcher, Need, Whose, begin, home::Home, wait_for};
+use crate::harness::{Lab, Launcher, Need, Watch, Whose, begin};
 
 const SETTLING: Duration = Duration::from_secs(20);
 const PINGS: usize = 5;
-
-/// tshark on server1's end of the cable.
-struct Watch {
-    tshark: Child,
-    home: Home,
-}
-
-/// One VXLAN datagram, as tshark shows it.
-#[derive(Debug)]
-struct Seen {
-    source: String,
-    vni: String,
-    /// The number of an echo request inside (ICMP type 8).
-    request: Option<String>,
-}
-
-impl Watch {
-    fn begin(servers: &TwoServers) -> Self {
-        let home = Home::new();
-        let file = home.at("wire.pcapng");
-        let tshark = servers
-            .command(Host::Server1, "tshark")
-            .args(["-q", "-i", "eth0", "-f", "udp port 4789", "-w"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(home.at("stderr")).unwrap())
-            .spawn()
-            .unwrap();
-        let watch = Self { tshark, home };
-        let begun = wait_for(SETTLING, || watch.home.read("stderr").contains("Capturing on").then_some(()));
-        assert!(begun.is_some(), "tshark: {}", watch.home.read("stderr"));
-        watch
-    }
-
-    /// How many echo requests it has written down so far, each on its way there and back.
-    fn requests(&self) -> Vec<Seen> {
-        let fields = ["ip.src", "vxlan.vni", "icmp.type", "icmp.seq"];
-        let mut read = Command::new("tshark");
-        read.arg("-r").arg(self.home.at("wire.pcapng")).args(["-T", "fields", "-E", "occurrence=l"]);
-        read.args(fields.into_iter().flat_map(|field| ["-e", field]));
-        // The outer source is the first of two.
-        read.args(["-e", "_ws.col.Info"]);
-        let output = read.output().unwrap();
-        let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-        lines.lines().filter_map(Seen::read).collect()
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        bridges::end(&mut self.tshark);
-    }
-}
-
-impl Seen {
-    fn read(line: &str) -> Option<Self> {
-        let mut columns = line.split('\t').map(str::to_owned);
-        let [source, vni, kind, number] = std::array::from_fn(|_| columns.next().unwrap_or_default());
-        (!vni.is_empty()).then_some(Self { source, vni, request: (kind == "8").then_some(number) })
-    }
-}
 
 #[test]
 fn every_frame_between_real_guests_crosses_the_wire_there_and_back_as_vxlan() {
     let needs = [Need::Servers, Need::Guests, Need::Wireshark, Need::Launcher(Launcher::Up)];
     let Some(_turn) = begin(&needs) else { return };
-    let mut lab = Lab::up(Whose::Ours, Whose::Ours, Plan::with_guests(2));
+    let mut lab = Lab::up(Whose::Ours, Whose::Ours, Plan::with_guests(3));
     let all = lab.guests();
-    all[0].reaches_within(SETTLING, &all[1].ip());
-    let watch = Watch::begin(&lab.servers);
+    for guest in &all {
+        guest.reaches_within(SETTLING, &all[1].ip());
+    }
+    let watch = Watch::begin(&lab.servers, Host::Server1, "udp port 4789");
     all[0].run(&format!("ping -c {PINGS} {}", all[1].ip()));
-    let complete = wait_for(SETTLING, || {
-        let seen = watch.requests();
-        (seen.iter().filter(|seen| seen.request.is_some()).count() >= 2 * PINGS).then_some(seen)
-    });
-    let seen = complete.unwrap_or_else(|| panic!("not every request was seen twice: {:#?}", watch.requests()));
-    let vnis: BTreeSet<&str> = seen.iter().map(|seen| seen.vni.as_str()).collect();
-    assert_eq!(vnis, BTreeSet::from(["40", "41"]), "one VNI for each guest");
-    let requests = |vni: &str| seen.iter().filter(|seen| seen.vni == vni && seen.request.is_some()).count();
-    assert_eq!((requests("40"), requests("41")), (PINGS, PINGS), "there by one tunnel, back by the other: {seen:#?}");
+    all[2].run(&format!("iperf3 -c {} -n 100K", all[1].ip()));
+    // An echo request and its reply: there by one guest's tunnel, back by the other's.
+    let seen = watch.wait_for(4 * PINGS, "vxlan && icmp.ident", &["udp.dstport", "vxlan.vni", "icmp.type"]);
+    let mut counts = BTreeMap::new();
+    for packet in &seen {
+        assert_eq!(packet[0], "4789");
+        *counts.entry((packet[1].as_str(), packet[2].as_str())).or_insert(0) += 1;
+    }
+    let each = [("40", "0"), ("40", "8"), ("41", "0"), ("41", "8")].map(|kind| (kind, PINGS));
+    assert_eq!(counts, BTreeMap::from(each), "by VNI and kind of ICMP message");
+    // What guest 2 said is in its own VNI and in its receiver's, nowhere else.
+    let of_third = watch.wait_for(2, "vxlan && tcp.srcport == 5201", &["vxlan.vni"]);
+    assert!(of_third.iter().all(|packet| ["41", "42"].contains(&packet[0].as_str())), "{of_third:?}");
+    let strange = "vxlan && !(vxlan.vni >= 40 && vxlan.vni <= 42)";
+    assert!(watch.seen(strange, &["vxlan.vni"]).is_empty());
     drop(watch);
-    // No bridge, no way: nothing passes inside server1.
+
+    // Without the bridge there is no way, not even inside server1.
     let bridge = lab.bridge.take().unwrap();
-    bridge.signal(nix::sys::signal::Signal::SIGTERM);
+    bridge.signal(Signal::SIGTERM);
     assert_eq!(bridge.ended(), 0);
     assert!(!all[0].reaches(&all[1].ip()), "the guests have no other way to each other");
-    lab.start_bridge(Whose::Ours, 2);
+    lab.start_bridge(Whose::Ours, 3);
     all[0].reaches_within(SETTLING, &all[1].ip());
     lab.end_guests();
+}
+
+/// The frames' way in between may spread over paths: flows have source ports of their own (RFC 7348 §5).
+#[test]
+fn flows_between_guests_have_source_ports_of_their_own() {
+    let Some(_turn) = begin(&[Need::Servers, Need::Wireshark, Need::Launcher(Launcher::Up)]) else { return };
+    let mut lab = Lab::up(Whose::Kernels, Whose::Ours, Plan::with_guests(2));
+    let all = lab.guests();
+    all[0].reaches_within(SETTLING, &all[1].ip());
+    let watch = Watch::begin(&lab.servers, Host::Server2, "udp and src host 192.0.2.2");
+    let _server = all[1].serve_iperf3(&lab.servers);
+    all[0].run(&format!("iperf3 -c {} -P 8 -n 64K", all[1].ip()));
+    let seen = watch.wait_for(20, "vxlan && tcp.dstport == 5201", &["vxlan.vni", "tcp.srcport"]);
+    assert!(seen.iter().all(|packet| packet[0] == "41"), "{seen:?}");
+    // The outer port is the first of two: tshark is asked for the last of a field, so by a filter for each.
+    let lower = watch.seen("vxlan && udp.srcport < 49152", &["udp.srcport"]);
+    assert!(lower.is_empty(), "all are dynamic ports: {lower:?}");
+    let ports = watch.seen("vxlan && tcp.dstport == 5201", &["udp.srcport"]);
+    let ports: std::collections::BTreeSet<&String> = ports.iter().map(|packet| &packet[0]).collect();
+    assert!(ports.len() >= 3, "nine connections use more than two ports: {ports:?}");
 }

@@ -34,6 +34,11 @@ pub use stats::VtepStats;
 /// fall into the same lines of the processor's cache.
 const SLOT_STRIDE: usize = RECEIVE_SLOT + 320;
 
+/// Bytes that one receive should not exceed by much: what a processor keeps at hand.
+const RECEIVE_BUDGET: usize = 1 << 20;
+/// Slots that a receive uses however long datagrams are.
+const MIN_SLOTS: usize = 16;
+
 /// In the epoll set, the listening socket; senders have their own numbers.
 const LISTENER: u64 = u64::MAX;
 
@@ -98,6 +103,8 @@ pub struct Vtep {
     queue: Queue,
     /// [`RECEIVE_SLOTS`] slots for datagrams, or groups of them.
     received: Box<[u8]>,
+    /// Slots that the next receive uses: as many as keep what is received in the processor's cache.
+    slots: usize,
     /// Frames that did not arrive here, each behind its header.
     copies: Vec<u8>,
     epoll: Epoll,
@@ -122,6 +129,7 @@ impl Vtep {
             intake: Intake::new(config.mtu),
             queue: Queue::default(),
             received: vec![0; RECEIVE_SLOTS * SLOT_STRIDE].into_boxed_slice(),
+            slots: RECEIVE_SLOTS,
             copies: Vec::with_capacity(128 << 10),
             epoll,
             stats: VtepStats::default(),
@@ -189,15 +197,16 @@ impl Vtep {
     /// [`Vtep::receive`] for those who never [forward](Vtep::forward): copies may wait meanwhile.
     pub(super) fn receive_more(&mut self) -> io::Result<usize> {
         self.intake.begin();
-        let mut slot = 0;
-        while slot < RECEIVE_SLOTS {
-            let got = match self.receive_batch(slot) {
+        let (mut slot, mut bytes) = (0, 0);
+        while slot < self.slots {
+            let most = BATCH.min(self.slots - slot);
+            let (got, more) = match self.receive_batch(slot, most) {
                 // What came before the error is good.
                 Err(_) if slot > 0 => break,
                 result => result?,
             };
-            slot += got;
-            if got < BATCH {
+            (slot, bytes) = (slot + got, bytes + more);
+            if got < most {
                 break;
             }
         }
@@ -206,24 +215,28 @@ impl Vtep {
         }
         if slot == 0 {
             self.routes.hear(&self.epoll, &mut self.stats);
+        } else {
+            self.slots = (RECEIVE_BUDGET * slot / bytes.max(1)).clamp(MIN_SLOTS, RECEIVE_SLOTS);
         }
         Ok(self.intake.frames.len())
     }
 
-    /// One system call, into the slots from `first` on.
-    fn receive_batch(&mut self, first: usize) -> io::Result<usize> {
+    /// One system call, into up to `most` slots from `first` on: how many were filled, with how many bytes.
+    fn receive_batch(&mut self, first: usize, most: usize) -> io::Result<(usize, usize)> {
         let mut meta = [RecvMeta::default(); BATCH];
         let mut slots = self.received[first * SLOT_STRIDE..].chunks_exact_mut(SLOT_STRIDE);
         let mut buffers: [IoSliceMut<'_>; BATCH] = std::array::from_fn(|_| {
             IoSliceMut::new(slots.next().map_or(&mut [], |slot| &mut slot[..RECEIVE_SLOT]))
         });
-        let got = self.listener.receive(&mut buffers, &mut meta)?;
+        let got = self.listener.receive(&mut buffers[..most], &mut meta)?;
         self.stats.receive_calls += 1;
+        let mut bytes = 0;
         for (number, meta) in meta[..got].iter().enumerate() {
             let start = (first + number) * SLOT_STRIDE;
+            bytes += meta.len;
             self.intake.take(meta.addr, &mut self.received, start..start + meta.len, meta.stride);
         }
-        Ok(got)
+        Ok((got, bytes))
     }
 
     /// Frame `n` of the last [receive](Vtep::receive) and the tunnel that it came by.

@@ -6,6 +6,7 @@
 
 mod ends;
 mod errors;
+mod kernel;
 mod mesh;
 mod namespaces;
 mod path;

@@ -84,7 +84,7 @@ impl Lab {
     pub fn start_bridge(&mut self, whose: Whose, guests: u32) {
         let first = self.servers.plan().vni;
         match whose {
-            Whose::Ours => self.bridge = Some(OurBridge::start(&self.servers, first..first + guests)),
+            Whose::Ours => self.bridge = Some(OurBridge::start(&self.servers, first..first + guests, &[])),
             Whose::Kernels => bridges::kernel(&self.servers, first..first + guests).unwrap(),
         }
     }
@@ -95,7 +95,7 @@ impl Lab {
         Job::new(Launcher::Up, guests)
             .inside(words_of(&self.servers.command(Host::Server1, "env")))
             .tiny()
-            .flags(["--remote", "server2", "--vni", &vni])
+            .flags(["--remote", "server2", "--vni", &vni, "-g"])
     }
 
     /// Ways into the guests.
@@ -156,18 +156,19 @@ fn words_of(command: &Command) -> Vec<std::ffi::OsString> {
 }
 
 impl OurBridge {
-    /// Starts it for these VNIs and server1, and waits until it is ready.
-    pub fn start(servers: &TwoServers, vnis: std::ops::Range<u32>) -> Self {
-        let bridge = Self::start_without_waiting(servers, vnis);
+    /// Starts it for these VNIs and server1, with more flags, and waits until it is ready.
+    pub fn start(servers: &TwoServers, vnis: std::ops::Range<u32>, flags: &[&str]) -> Self {
+        let bridge = Self::start_without_waiting(servers, vnis, flags);
         let up = bridges::wait_for_status(servers, &mvpnet());
         up.unwrap_or_else(|error| panic!("{error:#}\n{}", bridge.stderr()));
         bridge
     }
 
     /// Starts it.
-    pub fn start_without_waiting(servers: &TwoServers, vnis: std::ops::Range<u32>) -> Self {
+    pub fn start_without_waiting(servers: &TwoServers, vnis: std::ops::Range<u32>, flags: &[&str]) -> Self {
         let home = Home::new();
         let child = bridges::command(servers, &mvpnet(), vnis)
+            .args(flags)
             .env(MARK, &home.name)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

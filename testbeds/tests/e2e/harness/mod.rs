@@ -10,6 +10,7 @@ pub mod processes;
 pub mod running;
 pub mod setting;
 pub mod wait;
+pub mod watch;
 
 pub use guest::Guest;
 pub use job::Job;
@@ -18,3 +19,4 @@ pub use processes::Kind;
 pub use running::{Ended, Running};
 pub use setting::{Launcher, Need, begin, launchers};
 pub use wait::wait_for;
+pub use watch::Watch;

@@ -35,6 +35,8 @@ pub enum Need {
     Root,
     /// What the two servers are made with, and what runs on them besides mvpnet.
     Servers,
+    /// A real sshd.
+    Sshd,
 }
 
 /// Every launcher.
@@ -158,7 +160,8 @@ fn test_name() -> String {
 }
 
 impl Need {
-    fn missing(self) -> Option<String> {
+    /// What of it is not there.
+    pub fn missing(self) -> Option<String> {
         let program = |name: &str| find_program(name).is_none().then(|| format!("{name} is not installed"));
         let file = |path: PathBuf, remedy: &str| {
             let absent = !path.exists();
@@ -178,6 +181,7 @@ impl Need {
                 let tools = ["ip", "unshare", "ethtool", "iperf3", "ping"];
                 tools.into_iter().find_map(program).or_else(|| Self::Root.missing())
             }
+            Self::Sshd => file("/usr/sbin/sshd".into(), "Debian: openssh-server").or_else(|| program("ssh-keygen")),
             Self::Root => (!nix::unistd::geteuid().is_root()).then(|| "it needs root".to_owned()),
         }
     }
