@@ -17,5 +17,5 @@ pub use client::{AskError, ask, running};
 pub(crate) use client::{ask_all, ask_one};
 pub use place::Kind;
 pub(crate) use protocol::Reply;
-pub use protocol::{Answer, JobInfo, Request};
+pub use protocol::{Answer, JobInfo, Request, line};
 pub(crate) use server::{Asked, Control};

@@ -7,3 +7,4 @@ pub mod clock;
 pub mod control;
 pub mod frame_loop;
 pub mod job;
+mod mailbox;

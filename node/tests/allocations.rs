@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counting;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use mvpnet_node::clock::Clock;
 use mvpnet_node::frame_loop::{Command, GuestEnd, RankLoop, mailbox};
@@ -14,30 +14,7 @@ use mvpnet_qemu_driver::links::{LinkKind, pair};
 use mvpnet_switch::{Config, Rank, Switch, World};
 use mvpnet_transports::mem::fabric;
 
-/// Counts every allocation of the process.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: all calls are passed on to the system's allocator as they are.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from the system's allocator with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the pointer came from the system's allocator with this layout.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
+use counting::{Counting, allocations};
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -84,9 +61,9 @@ fn a_warm_loop_allocates_nothing_for_a_frame() {
     let mut sink = vec![0; burst.len()];
 
     exchange(sender, reader, &burst, &mut sink, 200);
-    let before = ALLOCATIONS.load(Relaxed);
+    let before = allocations();
     exchange(sender, reader, &burst, &mut sink, 1000);
-    let allocations = ALLOCATIONS.load(Relaxed) - before;
+    let allocations = allocations() - before;
 
     // A queue may still find a new high-water mark; 64,000 frames passed.
     assert!(allocations < 64, "{allocations} allocations for {} frames", 1000 * ROUND);

@@ -3,38 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counting;
+
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use mvpnet_node::bridge::{BridgeLoop, Command, mailbox};
 use mvpnet_switch::{BridgeConfig, Vni};
 use mvpnet_transports::vxlan::{Tunnel, Vtep, VtepConfig};
 
-/// Counts every allocation of the process.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: all calls are passed on to the system's allocator as they are.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from the system's allocator with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the pointer came from the system's allocator with this layout.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
+use counting::{Counting, allocations};
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -80,9 +57,9 @@ fn a_warm_bridge_allocates_nothing_for_a_frame() {
         }
     };
     exchange(20);
-    let before = ALLOCATIONS.load(Relaxed);
+    let before = allocations();
     exchange(200);
-    let allocations = ALLOCATIONS.load(Relaxed) - before;
+    let allocations = allocations() - before;
     // A queue may still find a new high-water mark; 25,600 frames passed.
     assert!(allocations < 64, "{allocations} allocations for {} frames", 200 * ROUND * kinds.len());
     handle.send(Command::Stop);

@@ -250,7 +250,8 @@ fn the_host_fills_in_what_flags_leave_open() {
     let host = HostDefaults { domains: vec!["a.org".to_owned()], user: Some("joe-x".to_owned()) };
     let options = launch("-i x").unwrap().for_rank(0, Span::whole(1), &host).unwrap();
     assert_eq!((options.shared.user, options.shared.domains), (host.user.clone(), host.domains.clone()));
-    let options = launch("-i x -u ann -d b.org -d c.org").unwrap().for_rank(0, Span::whole(1), &host).unwrap();
+    let options =
+        launch("-i x -u ann -d b.org -d c.org").unwrap().for_rank(0, Span::whole(1), &host).unwrap();
     assert_eq!(options.shared.user.as_deref(), Some("ann"));
     assert_eq!(options.shared.domains, ["b.org", "c.org"]);
 }

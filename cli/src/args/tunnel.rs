@@ -147,7 +147,8 @@ fn read_tunnel(flags: &TunnelFlags, remote: &OsString, count: u32) -> Result<Tun
 
 /// `HOST`, `HOST:PORT`, `[ADDRESS]:PORT`, or an IPv6 address alone.
 pub fn host(value: &OsStr) -> Result<(String, Option<u16>), ValueError> {
-    const FORM: ValueError = ValueError::Expected("a host like server2, 192.0.2.2:4789 or [2001:db8::2]:4789");
+    const FORM: ValueError =
+        ValueError::Expected("a host like server2, 192.0.2.2:4789 or [2001:db8::2]:4789");
     let text = values::text(value)?;
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -166,7 +167,9 @@ pub fn host(value: &OsStr) -> Result<(String, Option<u16>), ValueError> {
 }
 
 fn vni(value: &OsStr) -> Result<Vni, ValueError> {
-    values::text(value)?.parse().map_err(|_| ValueError::Expected("a VXLAN network identifier, 0 to 16777215"))
+    values::text(value)?
+        .parse()
+        .map_err(|_| ValueError::Expected("a VXLAN network identifier, 0 to 16777215"))
 }
 
 fn address(value: &OsStr) -> Result<IpAddr, ValueError> {
@@ -211,7 +214,9 @@ mod tests {
         ] {
             assert_eq!(host(OsStr::new(typed)), Ok((host_is.to_owned(), port_is)), "{typed}");
         }
-        for typed in ["", "server2:", "server2:0", "server2:65536", "[server2]:1", "[2001:db8::2", "a b", ":1", "-x"] {
+        for typed in
+            ["", "server2:", "server2:0", "server2:65536", "[server2]:1", "[2001:db8::2", "a b", ":1", "-x"]
+        {
             assert!(host(OsStr::new(typed)).is_err(), "{typed}");
         }
     }

@@ -279,7 +279,8 @@ pub fn memory_mib(value: &OsStr) -> Result<u32, ValueError> {
 
 /// `--log-buffer`, in bytes: a plain number, or one with a unit.
 pub fn log_buffer(value: &OsStr) -> Result<usize, ValueError> {
-    let bytes = binary_size(text(value)?, 1).ok_or(ValueError::Expected("a number of bytes, or a size like 64K"))?;
+    let bytes =
+        binary_size(text(value)?, 1).ok_or(ValueError::Expected("a number of bytes, or a size like 64K"))?;
     match usize::try_from(bytes) {
         Ok(bytes) if bytes as u64 <= LOG_BUFFER_MAX => Ok(bytes),
         _ => Err(ValueError::Range { min: 0, max: LOG_BUFFER_MAX, unit: " bytes" }),

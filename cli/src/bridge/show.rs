@@ -11,6 +11,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::columns::aligned;
+
 /// Addresses that a table shows; JSON has them all.
 const SHOWN: usize = 32;
 
@@ -132,18 +134,6 @@ fn duration(seconds: u64) -> String {
         (_, _, 0) => format!("{hours} h {} min", minutes % 60),
         _ => format!("{days} d {} h", hours % 24),
     }
-}
-
-/// Columns as wide as their widest cell, two spaces between them.
-fn aligned<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> String {
-    let rows: Vec<[String; N]> = rows.collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let lines = rows.iter().map(|row| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect::<Vec<_>>();
-        format!("{}\n", cells.join("  ").trim_end())
-    });
-    lines.collect()
 }
 
 /// What parts of the program have to say besides, the capture above all, looks as everything else does.

@@ -17,9 +17,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use mvpnet_node::control::line;
 use tokio::sync::oneshot;
 
-use super::protocol::{Call, Failure, MARK, Message, Request, Unit, VERSION, line};
+use super::protocol::{Call, Failure, MARK, Message, Request, Unit, VERSION};
 use place::RunDir;
 use processes::{Process, marked};
 

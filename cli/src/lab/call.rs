@@ -3,12 +3,13 @@
 use std::process::{ExitStatus, Stdio};
 
 use mvpnet_lab::plan::Host;
+use mvpnet_node::control::line;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::protocol::{Call, MARK, Message, Request, VERSION, line};
+use super::protocol::{Call, MARK, Message, Request, VERSION};
 
 /// How other hosts are reached, unless somebody says otherwise: never with a question.
 const SSH: &[&str] = &["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"];

@@ -157,15 +157,10 @@ pub const MARK: &str = "MVPNET_LAB_PART";
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// A message as its line.
-pub fn line(message: &impl Serialize) -> Vec<u8> {
-    let mut line = serde_json::to_vec(message).expect("messages hold only what JSON can say");
-    line.push(b'\n');
-    line
-}
-
 #[cfg(test)]
 mod tests {
+    use mvpnet_node::control::line;
+
     use super::*;
 
     #[test]

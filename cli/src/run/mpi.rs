@@ -33,12 +33,11 @@ pub fn run(options: &Options) -> ExitCode {
     // Before MPI: whatever is wrong with the command line is wrong on every rank, and none has to be told.
     let launcher = launcher_env();
     if let Some(size) = launcher.and_then(|launcher| launcher.size)
-        && let Err(error) =
-            options.for_rank(
-                launcher.map_or(0, |launcher| launcher.rank),
-                Span::whole(size),
-                &HostDefaults::read(),
-            )
+        && let Err(error) = options.for_rank(
+            launcher.map_or(0, |launcher| launcher.rank),
+            Span::whole(size),
+            &HostDefaults::read(),
+        )
     {
         return report_usage(&error, launcher.map(|launcher| launcher.rank));
     }
@@ -124,8 +123,14 @@ fn run_rank(
     let (wish, wishes) = mpsc::unbounded_channel();
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     let (loop_part, setup) = parts.split(host, wishes, (me.index() == 0).then_some(notices));
-    let control =
-        spawn_control(setup, wish, Teller::new(world, Numbers::whole(world), &options), heard, options.shared.exit_on_eof, span);
+    let control = spawn_control(
+        setup,
+        wish,
+        Teller::new(world, Numbers::whole(world), &options),
+        heard,
+        options.shared.exit_on_eof,
+        span,
+    );
     let end = loop_part.run(transport);
     let rank_end = match control.map(JoinHandle::join) {
         Ok(Ok(rank_end)) => rank_end,

@@ -63,11 +63,7 @@ pub fn switch_config(options: &RankOptions, seat: Seat) -> Config {
 }
 
 /// Plans a rank; `leftovers` are what else has to go with it.
-pub fn plan(
-    options: &RankOptions,
-    seat: Seat,
-    leftovers: Vec<Leftover>,
-) -> Result<RankPlan, Problem> {
+pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Result<RankPlan, Problem> {
     let path = std::env::var_os("PATH");
     let path = path.as_deref();
     let shared = &options.shared;

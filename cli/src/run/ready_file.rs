@@ -41,17 +41,17 @@ impl ReadyFile {
     ///
     /// # Errors
     /// It cannot be removed.
-    pub fn new(
-        path: &Path,
-        job: Option<String>,
-        mtu: u32,
-        first_vni: Option<Vni>,
-    ) -> Result<Self, String> {
+    pub fn new(path: &Path, job: Option<String>, mtu: u32, first_vni: Option<Vni>) -> Result<Self, String> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(format!("--ready-file {}: {error}", path.display()))
             }
-            _ => Ok(Self { path: std::path::absolute(path).unwrap_or_else(|_| path.into()), job, mtu, first_vni }),
+            _ => Ok(Self {
+                path: std::path::absolute(path).unwrap_or_else(|_| path.into()),
+                job,
+                mtu,
+                first_vni,
+            }),
         }
     }
 
@@ -62,13 +62,10 @@ impl ReadyFile {
 
     /// Writes it. Who waits for it sees nothing of it before it is complete.
     pub fn write(&self, numbers: Numbers, ssh_ports: &[u16], user: Option<&str>) -> Result<(), String> {
-        let guests = (0..).zip(ssh_ports).map(|(index, port)| self.guest(numbers, index, *port, user)).collect();
-        let description = Description {
-            job: self.job.as_deref(),
-            process: std::process::id(),
-            mtu: self.mtu,
-            guests,
-        };
+        let guests =
+            (0..).zip(ssh_ports).map(|(index, port)| self.guest(numbers, index, *port, user)).collect();
+        let description =
+            Description { job: self.job.as_deref(), process: std::process::id(), mtu: self.mtu, guests };
         self.place(&description).map_err(|error| format!("--ready-file {}: {error}", self.path.display()))
     }
 

@@ -47,8 +47,8 @@ pub fn find(tunnel: &Tunnel, mtu: Option<u32>) -> Result<Ends, Usage> {
 
 /// Makes a tunnel for each of `fabric`.
 pub fn make(ends: &Ends, first: Vni, fabric: Vec<MemTransport>) -> Result<Vec<TunnelTransport>, Usage> {
-    let mut made = tunnels(fabric, ends.listen, ends.peer, first)
-        .map_err(|error| Usage::Tunnel(error.to_string()))?;
+    let mut made =
+        tunnels(fabric, ends.listen, ends.peer, first).map_err(|error| Usage::Tunnel(error.to_string()))?;
     made.iter_mut().for_each(|end| end.set_mtu(ends.mtu));
     Ok(made)
 }
@@ -60,9 +60,10 @@ fn ask(probe: &Probe, route: u32) -> (u32, String) {
     let told = |text: &str| (route, text.to_owned());
     match probe.reach() {
         Ok(Reach::Answered { .. }) => match probe.path_mtu() {
-            Ok(Some(PathMtu { path, .. })) if path < route => {
-                (path, format!("the bridge answers; its path takes {path} bytes, not the {route} of the route"))
-            }
+            Ok(Some(PathMtu { path, .. })) if path < route => (
+                path,
+                format!("the bridge answers; its path takes {path} bytes, not the {route} of the route"),
+            ),
             _ => told("the bridge answers"),
         },
         Ok(Reach::Refused) => told(&format!(

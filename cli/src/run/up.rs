@@ -54,7 +54,10 @@ enum Ways {
     Memory(Vec<MemTransport>),
     Tunnels(Vec<TunnelTransport>),
     /// By the host's kernel; the ranks speak to each other in memory.
-    Taps { ends: Vec<MemTransport>, to: tunnel::Ends },
+    Taps {
+        ends: Vec<MemTransport>,
+        to: tunnel::Ends,
+    },
 }
 
 /// The ranks of this process.
@@ -128,9 +131,8 @@ impl Job {
                 let ready_file_too = ready_file.iter().filter(|_| is_chief).map(ReadyFile::leftover);
                 let leftovers = ready_file_too.chain(tap.iter().flat_map(TapPlan::leftovers)).collect();
                 let housemates = if is_chief { &all[..] } else { &[] };
-                let parts =
-                    RankParts::prepare(options, seat, transport.name(), leftovers, housemates, None)?
-                        .with_tap(tap.map(TapPlan::tap));
+                let parts = RankParts::prepare(options, seat, transport.name(), leftovers, housemates, None)?
+                    .with_tap(tap.map(TapPlan::tap));
                 let wishes = wishes.take().unwrap_or_else(|| mpsc::unbounded_channel().1);
                 let (loop_part, setup) =
                     parts.split("localhost".into(), wishes, is_chief.then(|| notices.clone()));

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::forward::{BridgeLoop, LoopEnd};
-use super::mailbox::{Command, Event, Handle, mailbox};
+use super::mailbox::{Command, Event, Handle};
 use super::notify::ServiceManager;
 use super::ports::Interfaces;
 use super::protocol::{Answer, Request, running, shares_network};
@@ -22,6 +22,7 @@ use super::setup::{BridgeError, Reached, Settings};
 use super::status::Status;
 use crate::capture::{self, Capture, Pool, Report};
 use crate::control::{Asked, Control, Kind};
+use crate::mailbox::mailbox;
 
 /// How long a capture may take to be written out at the end.
 const CAPTURE_END: Duration = Duration::from_secs(5);

@@ -34,7 +34,9 @@ mod watch;
 
 pub use forward::{BridgeLoop, LoopEnd};
 pub use life::{End, Started, live};
-pub use mailbox::{Changed, Command, Event, Handle, Mailbox, mailbox};
+pub use mailbox::{Changed, Command, Event, Handle, Mailbox};
+
+pub use crate::mailbox::mailbox;
 pub use notice::Notice;
 pub use peers::{AssignError, Assignment, Peer, PeerError, PeersFileError, assign, read_peers};
 pub use ports::Interfaces;

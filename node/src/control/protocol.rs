@@ -71,7 +71,7 @@ impl std::fmt::Display for JobInfo {
 }
 
 /// A message as its line.
-pub(super) fn line(message: &impl Serialize) -> Vec<u8> {
+pub fn line(message: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(message).expect("messages hold only what JSON can say");
     line.push(b'\n');
     line

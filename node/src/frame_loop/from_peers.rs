@@ -1,7 +1,9 @@
 //! Batches from other ranks on their way in: each record decided, the guest's share handed over as runs of
 //! the very buffer that the batch arrived in.
 
-use mvpnet_switch::{Delivery, DropReason, Ingress, Instant, MacAddr, MacOwner, PortId, Rank, Topology, Verdict};
+use mvpnet_switch::{
+    Delivery, DropReason, Ingress, Instant, MacAddr, MacOwner, PortId, Rank, Topology, Verdict,
+};
 use mvpnet_transports::{Batch, Record, RecordKind, Transport, TransportError, records};
 
 use super::guest_port::{Admission, Share};

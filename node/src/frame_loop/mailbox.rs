@@ -1,16 +1,14 @@
-//! How the control plane and a frame loop talk: commands one way (channel + eventfd, so that a sleeping
-//! loop wakes), events the other.
+//! What the control plane of a rank and its frame loop say to each other.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_switch::Rank;
 use mvpnet_transports::link::Change;
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
+
+use crate::mailbox;
 
 /// The rank's end of a guest link, on its way to the loop.
 #[derive(Debug)]
@@ -72,60 +70,7 @@ pub enum Event {
 }
 
 /// The control plane's end.
-#[derive(Clone, Debug)]
-pub struct LoopHandle {
-    commands: Sender<Command>,
-    bell: Arc<EventFd>,
-}
-
-impl LoopHandle {
-    /// Asks for `command`. A loop that has ended ignores it.
-    pub fn send(&self, command: Command) {
-        if self.commands.send(command).is_ok() {
-            // The counter saturates long after the loop has been woken.
-            let _ = self.bell.write(1);
-        }
-    }
-}
+pub type LoopHandle = mailbox::Handle<Command>;
 
 /// The loop's end.
-#[derive(Debug)]
-pub struct Mailbox {
-    commands: Receiver<Command>,
-    bell: Arc<EventFd>,
-    events: mpsc::UnboundedSender<Event>,
-}
-
-impl Mailbox {
-    /// The next command, if one waits.
-    pub(super) fn next(&mut self) -> Option<Command> {
-        self.commands.try_recv().ok()
-    }
-
-    /// Tells the control plane; one that is gone does not listen.
-    pub(super) fn tell(&self, event: Event) {
-        let _ = self.events.send(event);
-    }
-
-    /// Readable when commands wait.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
-    }
-
-    /// Takes the bell's ring off; commands are read afterwards, so none is missed.
-    pub(super) fn quiet(&self) {
-        let _ = self.bell.read();
-    }
-}
-
-/// A connected pair of ends, and the events that the control plane reads.
-///
-/// # Errors
-/// No descriptor left for the eventfd.
-pub fn mailbox() -> Result<(LoopHandle, Mailbox, mpsc::UnboundedReceiver<Event>), nix::errno::Errno> {
-    let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
-    let (commands, inbox) = channel();
-    let (events, heard) = mpsc::unbounded_channel();
-    let handle = LoopHandle { commands, bell: Arc::clone(&bell) };
-    Ok((handle, Mailbox { commands: inbox, bell, events }, heard))
-}
+pub type Mailbox = mailbox::Mailbox<Command, Event>;

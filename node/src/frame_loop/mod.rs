@@ -33,7 +33,9 @@ use core::Core;
 use faults::{FaultCounts, Faults};
 use from_guest::Run;
 use guest_port::GuestPort;
-pub use mailbox::{Command, Event, GuestEnd, LoopHandle, Mailbox, mailbox};
+pub use mailbox::{Command, Event, GuestEnd, LoopHandle, Mailbox};
+
+pub use crate::mailbox::mailbox;
 use patience::Patience;
 use spin::Spin;
 

@@ -58,8 +58,14 @@ struct Link {
 }
 
 enum Ours {
-    Socket { socket: OwnedFd, guest_path: Option<PathBuf> },
-    Listener { listener: std::os::unix::net::UnixListener, path: PathBuf },
+    Socket {
+        socket: OwnedFd,
+        guest_path: Option<PathBuf>,
+    },
+    Listener {
+        listener: std::os::unix::net::UnixListener,
+        path: PathBuf,
+    },
     /// The kernel has it.
     Nothing,
 }
