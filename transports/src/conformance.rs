@@ -24,6 +24,7 @@ use crate::{FlowLimits, Transport};
 
 mod delivery;
 mod flow;
+mod frames;
 mod party;
 mod waking;
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Medium;
-use super::party::{GROUP, Party};
+use super::frames::GROUP;
+use super::party::Party;
 use crate::{BATCH_LEN, MAX_CONTROL_LEN, RECORD_HEADER_LEN, RecordKind, SendError};
 
 /// Frames per pair of ranks.

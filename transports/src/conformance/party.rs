@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
+use super::frames::Frames;
 use super::{Expectations, Medium, Rings};
 use crate::doze::PENDING_BACKSTOP;
 use crate::{Arm, Batch, MAX_FRAME_LEN, RecordKind, SendError, Transport, clock, records};
@@ -34,7 +35,7 @@ pub(super) struct Party<'a> {
     /// Keeps batches instead of recycling them, like a guest that does not read.
     pub holds: bool,
     pub held: Vec<Batch>,
-    pattern: Vec<u8>,
+    frames: Frames,
     /// The last long sleep ended by itself.
     overslept: bool,
     /// Long sleeps that ended by themselves and found work.
@@ -50,10 +51,6 @@ const LONG_SLEEP: Duration = Duration::from_millis(500);
 /// Lost rings in the whole suite that [`Rings::Mostly`] allows.
 const MAX_LOST: u32 = 10;
 
-/// In the number of a frame: makes its destination a group address, as a flood's may be. Some media know floods by
-/// it.
-pub(super) const GROUP: u32 = 1 << 24;
-
 /// First byte of the control records by which the ranks meet.
 const MEETING: u8 = 0xff;
 /// First byte of the control records that acknowledge frames, where the medium has no credits.
@@ -62,7 +59,6 @@ const ACKNOWLEDGEMENT: u8 = 0xfe;
 impl<'a> Party<'a> {
     pub fn new(transport: &'a mut dyn Transport, expectations: Expectations) -> Self {
         let ranks = transport.world().size() as usize;
-        let pattern = (0..MAX_FRAME_LEN + 256).map(|at| (at * 7 + at / 251) as u8).collect();
         Party {
             transport,
             expectations,
@@ -73,7 +69,7 @@ impl<'a> Party<'a> {
             meetings: Vec::new(),
             holds: false,
             held: Vec::new(),
-            pattern,
+            frames: Frames::new(expectations.medium),
             overslept: false,
             lost_rings: 0,
             sent: vec![(0, 0); ranks],
@@ -126,20 +122,14 @@ impl<'a> Party<'a> {
         }
     }
 
-    /// A frame of any length whose bytes follow from length and number.
+    /// [`Frames::frame`].
     pub fn frame(&self, number: u32, len: usize) -> Vec<u8> {
-        let mut frame = self.pattern[number as usize % 251..][..len].to_vec();
-        let head = len.min(4);
-        frame[..head].copy_from_slice(&number.to_be_bytes()[..head]);
-        frame
+        self.frames.frame(number, len)
     }
 
-    /// Whether a frame is what [`Party::frame`] makes.
+    /// [`Frames::is_frame`].
     pub fn is_frame(&self, frame: &[u8], number: u32, len: usize) -> bool {
-        let head = len.min(4);
-        frame.len() == len
-            && frame[..head] == number.to_be_bytes()[..head]
-            && frame[head..] == self.pattern[number as usize % 251..][head..len]
+        self.frames.is_frame(frame, number, len)
     }
 
     /// Sends; waits for room where there is none.

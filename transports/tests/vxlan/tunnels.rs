@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mvpnet_switch::World;
+use mvpnet_transports::conformance::{self, Expectations};
 use mvpnet_transports::vxlan::{TunnelTransport, TunnelsError, Vtep, VtepConfig, tunnels};
 use mvpnet_transports::{Arm, Lane, RecordKind, SendError, Transport, mem};
 use nix::poll::{PollFd, PollFlags, poll};
@@ -134,6 +136,31 @@ fn a_second_job_on_the_same_port_is_told_so() {
     assert!(matches!(error, TunnelsError::Bind(_)));
     assert!(error.to_string().contains(&format!("UDP port {} of 127.0.0.68 is taken", port())), "{error}");
     assert!(Vtep::bind(&VtepConfig::new(listen)).is_err());
+}
+
+/// The far end sends everything back, so that a rank of a world of one reaches itself by it.
+#[test]
+fn a_tunnel_conforms() {
+    let (mut ends, mut bridge) = job(1, "127.0.0.74", "127.0.0.75");
+    let back = bridge.tunnels().map(|(id, _)| id).next().unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let got = bridge.receive().unwrap();
+                (0..got).for_each(|n| bridge.forward(n, back));
+                bridge.flush(|_, _, result| assert_eq!(result, Ok(())));
+                if got == 0 {
+                    poll(&mut [PollFd::new(bridge.wait_fd(), PollFlags::POLLIN)], 20u16).unwrap();
+                }
+            }
+        });
+        let result = conformance::run(&mut ends[0], &Expectations::datagrams(64 << 10), |name| {
+            println!("tunnel: {name}");
+        });
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(result, Ok(()));
+    });
 }
 
 #[test]
