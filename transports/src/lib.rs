@@ -117,6 +117,11 @@ pub trait Transport {
 
     /// What has been counted so far.
     fn stats(&self) -> TransportStats;
+
+    /// What has been counted besides, which other transports have no like of. Names and values, in a fixed order.
+    fn own_stats(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
 }
 
 /// Why a record was not taken. Nothing of it was sent.

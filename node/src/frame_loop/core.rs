@@ -21,7 +21,10 @@ impl<T: Transport> Core<T> {
     pub(super) fn counters(&self) -> Vec<(String, u64)> {
         let transport =
             self.transport.stats().iter().map(|(name, value)| (format!("transport.{name}"), value));
-        self.switch.counters().iter().chain(transport).chain(self.faults.iter()).collect()
+        let name = self.transport.name();
+        let own =
+            self.transport.own_stats().into_iter().map(|(what, value)| (format!("{name}.{what}"), value));
+        self.switch.counters().iter().chain(transport).chain(own).chain(self.faults.iter()).collect()
     }
 
     /// Writes a frame to the capture, if there is one.

@@ -296,4 +296,14 @@ impl<W: Ways> Transport for VxlanTransport<W> {
             buffers_made: self.pool.made() + control.buffers_made,
         }
     }
+
+    fn own_stats(&self) -> Vec<(String, u64)> {
+        let refused = self
+            .vtep
+            .refusals()
+            .iter()
+            .map(|(reason, count, _)| (format!("refused-{}", reason.name()), count));
+        let vtep = self.vtep.stats();
+        vtep.iter().map(|(name, count)| (name.to_owned(), count)).chain(refused).collect()
+    }
 }
