@@ -20,6 +20,7 @@ use std::{fmt::Display, fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::Parser;
+use nix::unistd::geteuid;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -30,6 +31,7 @@ use self::{
     options::{Options, Section},
     table::{Row, Table},
 };
+use crate::two_servers::bridges::Kind;
 use crate::wall::now;
 
 /// The program.
@@ -87,6 +89,10 @@ impl Bench {
             Section::Vxlan,
         ] {
             if !self.options.wants(section) {
+                continue;
+            }
+            if section == Section::Vxlan && self.options.only.is_empty() && !geteuid().is_root() {
+                eprintln!("without {}: only root can make network namespaces", Kind::Mvpnet);
                 continue;
             }
             let table = sections::run(&mut self, section)?;

@@ -28,7 +28,7 @@ struct Options {
     left: String,
     /// The interface at the other end
     right: String,
-    /// What the cable does to frames, in the words of `mvpnet fault`: 'loss=1%', 'wan loss=0.1%'
+    /// What the cable does to frames, in the words of `mvpnet fault`: 'loss=1%', 'campus loss=0.1%'
     #[arg(default_value = "")]
     model: LinkModel,
     /// Where the chances begin
@@ -73,7 +73,10 @@ struct Cable {
 impl Cable {
     fn new(options: &Options) -> anyhow::Result<Cable> {
         let direction = |interface: &str, seed| {
-            Ok::<_, anyhow::Error>(Direction { from: Wire::open(interface, Use::Both)?, link: Link::new(seed) })
+            Ok::<_, anyhow::Error>(Direction {
+                from: Wire::open(interface, Use::Both)?,
+                link: Link::new(seed),
+            })
         };
         Ok(Cable {
             directions: [

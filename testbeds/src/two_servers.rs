@@ -1,8 +1,8 @@
 //! Two servers joined by a cable, made of network namespaces: `testbeds/two-servers` for programs.
 //!
 //! [`TwoServers`] exists as long as the value does, under a name of its own, so that several can be there at once.
-//! What stands in server2 and passes frames between the guests' tunnels is in [`bridges`], and what the guests send each other in
-//! [`traffic`].
+//! What stands in server2 and passes frames between the guests' tunnels is in [`bridges`], and what the guests
+//! send each other in [`traffic`].
 
 pub mod bridges;
 pub mod traffic;

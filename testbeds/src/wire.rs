@@ -63,7 +63,8 @@ pub struct Wire {
 impl Wire {
     /// Opens an interface of this network namespace. Nothing blocks.
     pub fn open(interface: &str, used: Use) -> Result<Wire, WireError> {
-        let refused = |errno: Errno| WireError::Refused { interface: interface.to_owned(), source: errno.into() };
+        let refused =
+            |errno: Errno| WireError::Refused { interface: interface.to_owned(), source: errno.into() };
         let mut all = getifaddrs().map_err(refused)?.filter(|found| found.interface_name == interface);
         let place: LinkAddr = all
             .find_map(|found| found.address?.as_link_addr().copied())
@@ -85,7 +86,11 @@ impl Wire {
     }
 
     /// Sends frames, one after the other, until one does not go: how many went. An error is the first frame's.
-    pub fn send<'a>(&self, headers: &'a mut MultiHeaders<()>, frames: &'a [[IoSlice<'a>; 1]]) -> io::Result<usize> {
+    pub fn send<'a>(
+        &self,
+        headers: &'a mut MultiHeaders<()>,
+        frames: &'a [[IoSlice<'a>; 1]],
+    ) -> io::Result<usize> {
         let nobody = [None; BURST];
         let frames = &frames[..frames.len().min(BURST)];
         let sent = sendmmsg(self.socket.as_raw_fd(), headers, frames, nobody, [], MsgFlags::empty())?;

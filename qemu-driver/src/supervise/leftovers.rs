@@ -76,7 +76,6 @@ impl Leftover {
             other => other,
         }
     }
-
 }
 
 impl fmt::Display for Leftover {

@@ -10,7 +10,7 @@ mod vde;
 
 use std::{
     fmt,
-    path::PathBuf,
+    path::Path,
     process::{Child, Command},
     time::Duration,
 };
@@ -46,8 +46,8 @@ impl Kind {
     /// All of them.
     pub const ALL: [Kind; 4] = [Kind::Mvpnet, Kind::Kernel, Kind::OpenVswitch, Kind::Vde];
 
-    /// Whether it can do with what a guest's kernel leaves to the card: Open vSwitch and VDE get such frames through packet sockets and
-    /// datagrams as they are, and pass them on so.
+    /// Whether it can do with what a guest's kernel leaves to the card. Open vSwitch and VDE get such frames as they
+    /// are, through packet sockets and datagrams, and pass them on so.
     pub fn knows_offload(self) -> bool {
         matches!(self, Kind::Mvpnet | Kind::Kernel)
     }
@@ -75,7 +75,7 @@ pub struct Bridge {
 
 impl Bridge {
     /// Makes one in server2 and joins all guests' tunnels to it.
-    pub fn start(kind: Kind, servers: &TwoServers, mvpnet: &PathBuf) -> anyhow::Result<Bridge> {
+    pub fn start(kind: Kind, servers: &TwoServers, mvpnet: &Path) -> anyhow::Result<Bridge> {
         let mut bridge = Bridge { kind, processes: Vec::new(), _directory: None };
         match kind {
             Kind::Mvpnet => bridge.processes.push(ours::start(servers, mvpnet)?),

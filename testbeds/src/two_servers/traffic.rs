@@ -165,7 +165,13 @@ impl Load<'_> {
 /// How many frames a guest's interface has received.
 fn received(servers: &TwoServers, guest: Host) -> anyhow::Result<u64> {
     let mut read = Command::new("ip");
-    read.args(["netns", "exec", &servers.namespace(guest), "cat", "/sys/class/net/eth0/statistics/rx_packets"]);
+    read.args([
+        "netns",
+        "exec",
+        &servers.namespace(guest),
+        "cat",
+        "/sys/class/net/eth0/statistics/rx_packets",
+    ]);
     super::output_of(&mut read)?.trim().parse().context("a counter is a number")
 }
 

@@ -145,7 +145,10 @@ fn tagged_frames_arrive(lab: &Lab, last: u32) {
     lab.inside(Host::Guest(0), || {
         let wire = Wire::open("eth0", Use::Send).unwrap();
         for frame in &frames {
-            assert_eq!(wire.send(&mut MultiHeaders::preallocate(1, None), &[[IoSlice::new(frame)]]).unwrap(), 1);
+            assert_eq!(
+                wire.send(&mut MultiHeaders::preallocate(1, None), &[[IoSlice::new(frame)]]).unwrap(),
+                1
+            );
         }
     });
     let seen = watch.wait_for(2, "vlan.id == 5", &["frame.len"]);
@@ -156,7 +159,10 @@ fn tagged_frames_arrive(lab: &Lab, last: u32) {
 fn the_kernel_tells_its_guests_what_the_path_carries(lab: &Lab, guests: &[LabGuest]) {
     let limit = lab.servers.plan().inner_mtu();
     let more = limit + 20;
-    lab.run_on(Host::Server1, &format!("for port in br40 guest40 vxlan40; do ip link set $port mtu {more}; done"));
+    lab.run_on(
+        Host::Server1,
+        &format!("for port in br40 guest40 vxlan40; do ip link set $port mtu {more}; done"),
+    );
     guests[0].run(&format!("ip link set eth0 mtu {more}"));
     assert_told(&guests[0], limit, &guests[1].ip());
 }
@@ -168,7 +174,10 @@ fn assert_told(guest: &LabGuest, limit: u32, address: &str) {
     let said = guest.try_run(&format!("ping -M do -c 2 -W 2 -s {} {address}", limit + 1 - headers));
     assert!(!said.is_success(), "{said:?}");
     let said = said.stdout + &said.stderr;
-    assert!(["mtu = ", "mtu=", "mtu: "].iter().any(|words| said.contains(&format!("{words}{limit}"))), "{said}");
+    assert!(
+        ["mtu = ", "mtu=", "mtu: "].iter().any(|words| said.contains(&format!("{words}{limit}"))),
+        "{said}"
+    );
 }
 
 fn ipv6(plan: Plan) -> Plan {
@@ -231,12 +240,39 @@ fn guests_of_the_kernel_talk_through_mvpnet_over_a_plain_wire() {
     guests_talk(Whose::Kernels, Whose::Ours, Plan { wire: true, ..Plan::with_guests(2) });
 }
 
+/// Two servers with guests, which are one with two addresses here, and one bridge.
+#[test]
+fn guests_of_two_servers_share_one_bridge() {
+    let Some(_turn) = begin(&needs(Whose::Ours)) else { return };
+    let mut lab = Lab::empty(Plan::default());
+    lab.run_on(Host::Server1, "ip address add 192.0.2.3/24 dev eth0");
+    lab.bridge = Some(OurBridge::start(&lab.servers, 40..42, &["--peer", "41:192.0.2.3"]));
+    let start = |vni, rank, address: &str| {
+        lab.job_from(vni, 1).of_more(rank, 2).flags(["--listen", address]).stays_up().start()
+    };
+    let mut jobs = [start(40, 0, "192.0.2.1"), start(41, 1, "192.0.2.3")];
+    let mut guests = Vec::new();
+    for job in &mut jobs {
+        job.wait_until_up();
+        guests.extend(job.guests().into_iter().map(LabGuest::Ours));
+    }
+    all_pairs_reach_each_other(&guests);
+    // By name, of which both jobs know all.
+    guests[0].reaches_within(SETTLING, "n0001");
+    guests[1].reaches_within(SETTLING, "n0000");
+    let peers: Vec<String> = lab.status().ports.iter().map(|port| port.peer.clone()).collect();
+    assert_eq!(peers, ["192.0.2.1:4789", "192.0.2.3:4789"]);
+    for mut job in jobs {
+        job.end_with(0);
+        job.ended().assert_code(0);
+    }
+}
+
 #[test]
 fn streams_pass_a_cable_that_loses_frames() {
     let Some(_turn) = begin(&needs(Whose::Kernels)) else { return };
     let words = "latency=2ms loss=2% reorder=1%".to_owned();
-    let mut lab =
-        Lab::up(Whose::Kernels, Whose::Ours, Plan { loss: Some(words), ..Plan::with_guests(2) });
+    let mut lab = Lab::up(Whose::Kernels, Whose::Ours, Plan { loss: Some(words), ..Plan::with_guests(2) });
     let all = lab.guests();
     all[0].reaches_within(SETTLING, &all[1].ip());
     let _server = all[1].serve_iperf3(&lab.servers);

@@ -92,7 +92,10 @@ impl Site {
         let guests = self.guests(status);
         for (one, other) in [(0, 1), (1, 0)] {
             let reached = wait_for(SETTLING, || {
-                guests[one].try_run(&format!("ping -c 1 -W 1 {}", guests[other].ip())).is_success().then_some(())
+                guests[one]
+                    .try_run(&format!("ping -c 1 -W 1 {}", guests[other].ip()))
+                    .is_success()
+                    .then_some(())
             });
             assert!(reached.is_some(), "guest {one} does not reach guest {other}");
         }
@@ -184,7 +187,8 @@ fn a_lab_comes_up_from_one_file_is_mended_and_leaves_nothing() {
     let site = Site::up("");
     let up = site.lab(&["up"]);
     site.guests_talk(&up);
-    let parts = |status: &Value| (status["bridge"]["process"].as_u64(), status["servers"][0]["process"].as_u64());
+    let parts =
+        |status: &Value| (status["bridge"]["process"].as_u64(), status["servers"][0]["process"].as_u64());
     let status = site.lab(&["status"]);
     assert_eq!(parts(&status), parts(&up));
 

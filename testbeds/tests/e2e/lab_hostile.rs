@@ -60,7 +60,12 @@ fn datagrams_of_strangers_and_nonsense_are_counted_and_reach_no_guest() {
     }
     lab.run_on(Host::Server1, "ip address add 192.0.2.66/24 dev eth0");
     let target = SocketAddr::new(lab.servers.address(Host::Server2), VXLAN_PORT);
-    let received = || guests.iter().map(|guest| guest.run("cat /sys/class/net/eth0/statistics/rx_packets")).collect::<Vec<_>>();
+    let received = || {
+        guests
+            .iter()
+            .map(|guest| guest.run("cat /sys/class/net/eth0/statistics/rx_packets"))
+            .collect::<Vec<_>>()
+    };
     let before = (lab.status(), received());
     let send = |from: &str, datagrams: &[Vec<u8>]| {
         lab.inside(Host::Server1, || {
@@ -79,13 +84,15 @@ fn datagrams_of_strangers_and_nonsense_are_counted_and_reach_no_guest() {
         let kinds = misdeeds().iter().filter(|(refused, _)| *refused == reason).count();
         (if reason == "unknown-peer" { 1 } else { kinds } * MANY) as u64
     };
-    let reasons = ["unknown-peer", "unknown-vni", "no-vni-flag", "reserved-bits", "short-header", "truncated-frame"];
+    let reasons =
+        ["unknown-peer", "unknown-vni", "no-vni-flag", "reserved-bits", "short-header", "truncated-frame"];
     let counted = wait_for(SETTLING, || {
         let status = lab.status();
         let all = reasons.iter().all(|&reason| status.refusals.get(reason) == Some(&expected(reason)));
         all.then_some(status)
     });
-    let status = counted.unwrap_or_else(|| panic!("not every datagram was refused and counted: {:#?}", lab.status()));
+    let status =
+        counted.unwrap_or_else(|| panic!("not every datagram was refused and counted: {:#?}", lab.status()));
     assert_eq!(status.ports, before.0.ports, "no port has seen any of it");
     assert!(status.books_balance);
     assert_eq!(received(), before.1, "nothing reached a guest");
@@ -107,7 +114,8 @@ fn strangers_reach_no_guest_of_mvpnet_either() {
     let target = SocketAddr::new(lab.servers.address(Host::Server1), VXLAN_PORT);
     // An answer to a ping that nobody sent would show up in the guest's counters of ICMP; a frame of any kind in those
     // of its interface, where the guests' own chatter is. So the stranger's frames are many.
-    let packets = || -> u64 { guests[0].run("cat /sys/class/net/mvp0/statistics/rx_packets").trim().parse().unwrap() };
+    let packets =
+        || -> u64 { guests[0].run("cat /sys/class/net/mvp0/statistics/rx_packets").trim().parse().unwrap() };
     let before = packets();
     lab.inside(Host::Server2, || {
         let stranger = UdpSocket::bind("192.0.2.66:0").unwrap();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use mvpnet_testbeds::two_servers::{Host, Plan, bridges, traffic};
 use nix::sys::signal::Signal;
 
-use crate::harness::leftovers::TIDY;
 use crate::harness::lab::OurBridge;
+use crate::harness::leftovers::TIDY;
 use crate::harness::{Kind, Lab, Launcher, Need, Whose, begin, wait_for};
 
 const SETTLING: Duration = Duration::from_secs(20);

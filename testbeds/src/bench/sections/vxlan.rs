@@ -1,6 +1,6 @@
-//! Four bridges side by side, each between the same two guests behind the same kernel tunnels: `mvpnet bridge`, the kernel's,
-//! Open vSwitch in user space, VDE. The guests are namespaces, so that no emulation hides the bridge. At last, what
-//! becomes of every frame in ours.
+//! Four bridges side by side, each between the same two guests behind the same kernel tunnels: `mvpnet bridge`, the
+//! kernel's, Open vSwitch in user space, VDE. The guests are namespaces, so that no emulation hides the bridge. At
+//! last, what becomes of every frame in ours.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -71,8 +71,8 @@ impl Programs {
 }
 
 pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
-    let title = "VXLAN: a bridge between two guests behind kernel tunnels; TCP in Gbit/s, frames of 64 bytes in thousands a second; \
-                 the targets are for mvpnet's over this one's";
+    let title = "VXLAN: a bridge between two guests behind kernel tunnels; TCP in Gbit/s, frames of 64 bytes in \
+                 thousands a second; the targets are for mvpnet's over this one's";
     let mut table = Table::new(title, "rate", &["mvpnet/this", "offload on server1"]);
     let programs = match Programs::find(bench) {
         Ok(programs) => programs,
@@ -95,7 +95,8 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
 
 fn row(case: Case, series: &Series<Kind>, all: &[Series<Kind>]) -> Row {
     let mut row = series.row(&case.name(), 0);
-    let ours = all.iter().find(|other| other.carrier == Kind::Mvpnet).and_then(|ours| median(&ours.column(0)));
+    let ours =
+        all.iter().find(|other| other.carrier == Kind::Mvpnet).and_then(|ours| median(&ours.column(0)));
     row.notes = vec![String::new(), if spares_offload(case, series.carrier) { "off" } else { "" }.to_owned()];
     if series.carrier != Kind::Mvpnet {
         row.judged = ours.zip(row.median).map(|(ours, rival)| ours / rival);
@@ -167,7 +168,12 @@ struct Account {
     uncounted: u64,
 }
 
-fn account(programs: &Programs, rate: Option<f64>, senders: u32, window: Duration) -> anyhow::Result<Account> {
+fn account(
+    programs: &Programs,
+    rate: Option<f64>,
+    senders: u32,
+    window: Duration,
+) -> anyhow::Result<Account> {
     let (servers, _bridge) = lay(programs, Kind::Mvpnet)?;
     settle(&servers, GUESTS[0], GUESTS[1])?;
     // The guests say nothing by themselves from now on, so that each frame is one of ours.

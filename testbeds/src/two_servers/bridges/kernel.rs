@@ -8,7 +8,10 @@ use super::super::{Host, TwoServers, VXLAN_PORT};
 pub fn make(servers: &TwoServers, vnis: Range<u32>) -> anyhow::Result<()> {
     let mtu = servers.plan().inner_mtu();
     let [local, remote] = [Host::Server2, Host::Server1].map(|host| servers.address(host));
-    servers.ip(Host::Server2, &format!("link add br0 type bridge mcast_snooping 0\nlink set br0 mtu {mtu} up"))?;
+    servers.ip(
+        Host::Server2,
+        &format!("link add br0 type bridge mcast_snooping 0\nlink set br0 mtu {mtu} up"),
+    )?;
     for vni in vnis {
         servers.ip(
             Host::Server2,

@@ -1,5 +1,5 @@
-//! Open vSwitch with its user-space datapath: the bridge `br-phy` holds server2's cable and address, and `br-int` a tunnel for
-//! each VNI (the layout of its guide "Userspace VXLAN tunnels").
+//! Open vSwitch with its user-space datapath: the bridge `br-phy` holds server2's cable and address, and `br-int` a
+//! tunnel for each VNI (the layout of its guide "Connecting VMs Using Tunnels (Userspace)").
 //!
 //! It sees what a packet socket sees, so the tunnels on server1 are made without a checksum in their UDP header (as
 //! RFC 7348 §5 wants it anyway): over a veth the kernel would leave it unfinished.
@@ -19,7 +19,11 @@ use super::{
 
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 
-pub(super) fn start(servers: &TwoServers, directory: &Path, processes: &mut Vec<Child>) -> anyhow::Result<()> {
+pub(super) fn start(
+    servers: &TwoServers,
+    directory: &Path,
+    processes: &mut Vec<Child>,
+) -> anyhow::Result<()> {
     need("ovs-vswitchd", "openvswitch-switch")?;
     let [local, remote] = [Host::Server2, Host::Server1].map(|host| servers.address(host));
     // Seen from server1, which is at their other end.

@@ -32,6 +32,8 @@ pub struct Status {
 pub struct Port {
     /// Its number.
     pub vni: u32,
+    /// The address that its guest is behind.
+    pub peer: String,
     /// What came from there.
     pub received: Volume,
     /// What went there.
@@ -53,7 +55,8 @@ impl Status {
     /// Asks the bridge of server2.
     pub fn of(servers: &TwoServers, mvpnet: &Path) -> anyhow::Result<Status> {
         let mut ask = servers.command(Host::Server2, mvpnet);
-        let said = super::super::output_of(ask.args(["bridge", "status", "--json", "--name", servers.name()]))?;
+        let said =
+            super::super::output_of(ask.args(["bridge", "status", "--json", "--name", servers.name()]))?;
         serde_json::from_str(said.trim()).with_context(|| format!("mvpnet bridge status: {said}"))
     }
 

@@ -17,7 +17,11 @@ use super::{
     need, remake_tunnels, wait_until,
 };
 
-pub(super) fn start(servers: &TwoServers, directory: &Path, processes: &mut Vec<Child>) -> anyhow::Result<()> {
+pub(super) fn start(
+    servers: &TwoServers,
+    directory: &Path,
+    processes: &mut Vec<Child>,
+) -> anyhow::Result<()> {
     need("vde_switch", "vde2")?;
     need("vde_plug", "vdeplug")?;
     ensure!(!servers.plan().ipv6, "the groups are IPv4 groups");
@@ -45,6 +49,7 @@ pub(super) fn start(servers: &TwoServers, directory: &Path, processes: &mut Vec<
         let tunnel = format!("vxlan://{group}/vni={vni}/port={port}/if=eth0/hashsize=0");
         run("vde_plug", &[format!("vde://{}", switch.display()), tunnel])?;
     }
-    let groups = || servers.run(Host::Server2, &["ip", "maddress", "show", "dev", "eth0"]).unwrap_or_default();
+    let groups =
+        || servers.run(Host::Server2, &["ip", "maddress", "show", "dev", "eth0"]).unwrap_or_default();
     wait_until("vde_plug", || servers.vnis().all(|vni| groups().contains(&place(vni).0)))
 }

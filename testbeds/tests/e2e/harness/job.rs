@@ -28,6 +28,8 @@ exit "$code"
 pub struct Job {
     pub(super) launcher: Launcher,
     pub(super) ranks: u32,
+    /// The number of its first guest.
+    pub(super) first_rank: u32,
     pub(super) home: Home,
     pub(super) ranks_per_host: Option<u32>,
     /// Where its logs are, in its directory.
@@ -58,6 +60,7 @@ impl Job {
         Self {
             launcher,
             ranks,
+            first_rank: 0,
             home: Home::new(),
             ranks_per_host: None,
             logs: "log",
@@ -153,6 +156,13 @@ impl Job {
     pub fn under<W: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
         self.prefix = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
         self
+    }
+
+    /// Its guests are some of more, which other servers run.
+    pub fn of_more(self, first_rank: u32, world: u32) -> Self {
+        let words = [first_rank, world].map(|number| number.to_string());
+        let job = self.flags(["--first-rank", &words[0], "--world-size", &words[1]]);
+        Self { first_rank, ..job }
     }
 
     /// The ranks are spread over the hosts h0 and h1, so many on each.

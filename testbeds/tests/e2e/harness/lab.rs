@@ -91,7 +91,12 @@ impl Lab {
 
     /// A job of guests on server1 whose switch is server2's.
     pub fn job(&self, guests: u32) -> Job {
-        let vni = self.servers.plan().vni.to_string();
+        self.job_from(self.servers.plan().vni, guests)
+    }
+
+    /// The same, with the VNI of its first guest.
+    pub fn job_from(&self, vni: u32, guests: u32) -> Job {
+        let vni = vni.to_string();
         Job::new(Launcher::Up, guests)
             .inside(words_of(&self.servers.command(Host::Server1, "env")))
             .tiny()
@@ -131,7 +136,9 @@ impl Lab {
             setns(place, CloneFlags::CLONE_NEWNET).unwrap();
             what()
         };
-        std::thread::scope(|scope| scope.spawn(enter).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        std::thread::scope(|scope| {
+            scope.spawn(enter).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// Ends the guests of mvpnet, if there are any, and checks that they leave nothing.
@@ -222,7 +229,8 @@ impl Drop for OurBridge {
 /// The files in the directories where mvpnet's programs listen to `status` and its like.
 fn control_sockets() -> Vec<String> {
     let user = nix::unistd::geteuid();
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(|directory| PathBuf::from(directory).join("mvpnet"));
+    let runtime =
+        std::env::var_os("XDG_RUNTIME_DIR").map(|directory| PathBuf::from(directory).join("mvpnet"));
     let places = [Some(PathBuf::from(format!("/tmp/mvpnet-{user}"))), runtime];
     let entries = places.iter().flatten().flat_map(|place| fs::read_dir(place).into_iter().flatten());
     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()

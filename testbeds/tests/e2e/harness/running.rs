@@ -115,8 +115,8 @@ impl Running {
 
     /// Ways into the guests, in the order of their ranks.
     pub fn guests(&mut self) -> Vec<Guest> {
-        let guests: Vec<Process> =
-            (0..self.parts().job.ranks).map(|rank| self.process(Kind::Guest, rank)).collect();
+        let ranks = self.parts().job.first_rank..self.parts().job.first_rank + self.parts().job.ranks;
+        let guests: Vec<Process> = ranks.clone().map(|rank| self.process(Kind::Guest, rank)).collect();
         let parts = self.parts();
         let ports = guests.iter().filter_map(|guest| guest.ssh_port);
         parts.ports.extend(ports);
@@ -124,7 +124,7 @@ impl Running {
             let port = guest.ssh_port.expect("every guest is told its port");
             Guest { rank, port, entry: parts.job.entry(rank) }
         };
-        (0..).zip(&guests).map(way).collect()
+        ranks.zip(&guests).map(way).collect()
     }
 
     /// Waits until the generators of these ranks have written what they measured.

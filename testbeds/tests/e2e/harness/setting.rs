@@ -181,7 +181,9 @@ impl Need {
                 let tools = ["ip", "unshare", "ethtool", "iperf3", "ping"];
                 tools.into_iter().find_map(program).or_else(|| Self::Root.missing())
             }
-            Self::Sshd => file("/usr/sbin/sshd".into(), "Debian: openssh-server").or_else(|| program("ssh-keygen")),
+            Self::Sshd => {
+                file("/usr/sbin/sshd".into(), "Debian: openssh-server").or_else(|| program("ssh-keygen"))
+            }
             Self::Root => (!nix::unistd::geteuid().is_root()).then(|| "it needs root".to_owned()),
         }
     }

@@ -42,7 +42,14 @@ impl Watch {
     /// packet has several times, the last: that of what is inside.
     pub fn seen(&self, filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
         let mut read = Command::new("tshark");
-        read.arg("-r").arg(self.home.at("seen.pcapng")).args(["-Y", filter, "-T", "fields", "-E", "occurrence=l"]);
+        read.arg("-r").arg(self.home.at("seen.pcapng")).args([
+            "-Y",
+            filter,
+            "-T",
+            "fields",
+            "-E",
+            "occurrence=l",
+        ]);
         read.args(fields.iter().flat_map(|field| ["-e", field]));
         // The file ends in the middle of something, perhaps.
         let output = read.stderr(Stdio::null()).output().unwrap();
