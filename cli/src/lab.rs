@@ -1,30 +1,25 @@
-//! `mvpnet lab`: a whole lab from one file. What a lab is, is in `mvpnet_lab::plan`; this starts its parts on their
-//! hosts, by agents, asks them how they are, and ends them.
+//! `mvpnet lab`: a whole lab from one file. What a lab is, is in `mvpnet_lab::plan`, and how its parts are started, asked
+//! and ended, in `mvpnet_lab::run`; this shows what came of it.
 
-mod agent;
-mod call;
-mod down;
 mod flags;
-mod parts;
-mod protocol;
 mod report;
-mod status;
 #[cfg(test)]
 mod tests;
-mod up;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use mvpnet_lab::plan::LabPlan;
+use mvpnet_lab::run::{self, Caller, Condition, Failed, Part, Status};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::args::{USAGE_EXIT_CODE, Usage};
-use call::Caller;
 pub use flags::{AFTER_LONG, AFTER_SHORT, Flags, LONG_ABOUT, USAGE};
 use flags::{Lab, Verb};
+use report::Report;
 
 /// Exit code of what failed.
 const FAILURE: u8 = 1;
@@ -60,6 +55,12 @@ enum Stop {
     Failure(String),
 }
 
+impl From<Failed> for Stop {
+    fn from(_: Failed) -> Stop {
+        Stop::Failed
+    }
+}
+
 impl Options {
     /// What the flags ask for.
     ///
@@ -88,7 +89,10 @@ impl Options {
 /// Does it.
 pub fn run(options: &Options) -> ExitCode {
     if options.task == Task::Agent {
-        return agent::run();
+        return match run::agent() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(Failed) => ExitCode::from(FAILURE),
+        };
     }
     match carry_out(options) {
         Ok(text) => {
@@ -118,16 +122,50 @@ fn carry_out(options: &Options) -> Result<String, Stop> {
     let failed = |error: io::Error| Stop::Failure(error.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
-        let caller = Caller::new(options.ssh.as_deref());
+        let caller = Caller::new(options.ssh.as_deref(), say);
         match options.task {
             Task::Up => {
                 let interruptible = caller.until(interruptions().map_err(failed)?);
-                up::up(&plan, &directory, &interruptible, options.json).await
+                let states = run::up(&plan, &directory, &interruptible).await?;
+                Ok(Report::new(&plan, states).shown(options.json))
             }
-            Task::Down { force } => down::down(&plan, &caller, force, options.json).await,
-            Task::Status | Task::Agent => status::status(&plan, &caller, options.json).await,
+            Task::Down { force } => {
+                let ended = run::down(&plan, &caller, force).await?;
+                Ok(farewell(&plan, &ended, options.json))
+            }
+            Task::Status | Task::Agent => {
+                show(&plan, run::status(&plan, &caller).await, &caller, options.json)
+            }
         }
     })
+}
+
+/// How the lab is, to be written if all is well.
+fn show(plan: &LabPlan, status: Status, caller: &Caller, json: bool) -> Result<String, Stop> {
+    let report = Report::new(plan, status.states);
+    let text = report.shown(json);
+    if status.is_well {
+        return Ok(text);
+    }
+    // What is not well is no reason to say nothing.
+    let _ = io::stdout().write_all(text.as_bytes());
+    for (part, state) in &report.states {
+        if matches!(state.condition, Condition::Ended | Condition::Silent) && !state.lines.is_empty() {
+            say(&format!("{}: the last lines of {}:", part.place, part.title));
+            caller.say_lines(&state.lines);
+        }
+    }
+    Err(Stop::Failed)
+}
+
+/// That nothing is left of the lab, and what was there.
+fn farewell(plan: &LabPlan, ended: &[Part], json: bool) -> String {
+    let ended: Vec<&str> = ended.iter().map(Part::name).collect();
+    match (json, ended.is_empty()) {
+        (true, _) => format!("{}\n", json!({ "lab": plan.name, "ended": ended })),
+        (false, true) => format!("{}: nothing of it was there\n", plan.name),
+        (false, false) => format!("{}: nothing of it is left\n", plan.name),
+    }
 }
 
 /// The lab, and where its file is.

@@ -4,6 +4,7 @@
 //!   netlink, or printed as `ip` commands.
 //! - [`doctor`] looks for what such a network trips over, and says how to mend it.
 //! - [`plan`] is the lab as one description: servers, guests, VNIs.
+//! - [`run`] starts what the plan says on its hosts, asks how it is, and ends it.
 //!
 //! Nothing in here carries a frame: that is the kernel's, the switch's or the transports' work.
 
@@ -12,3 +13,4 @@
 pub mod doctor;
 pub mod kernel;
 pub mod plan;
+pub mod run;

@@ -2,7 +2,7 @@
 //!
 //! A [`LabPlan`] is read from a file in TOML, in which whatever is not understood is an error with its line. It is
 //! plain data: nothing here looks at a host. [`arguments`](LabPlan::bridge_arguments) are the command lines that the
-//! plan comes to; starting them is the program's matter.
+//! plan comes to; starting them is [`run`](crate::run)'s matter.
 //!
 //! ```
 //! use mvpnet_lab::plan::LabPlan;

@@ -12,7 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("node", &["transports", "qemu-driver", "pcap", "switch"]),
     ("settings", &["transports"]),
     ("sim", &["settings", "transports", "pcap", "switch"]),
-    ("lab", &["settings", "transports", "qemu-driver", "switch"]),
+    ("lab", &["settings", "node", "transports", "qemu-driver", "switch"]),
     ("cli", &["lab", "node", "sim", "qemu-driver", "settings", "transports", "pcap", "switch"]),
     ("testbeds", &["cli", "lab", "node", "sim", "qemu-driver", "settings", "transports", "pcap", "switch"]),
 ];

@@ -1,10 +1,9 @@
 //! A lab as a table, and as JSON.
 
 use mvpnet_lab::plan::{Host, LabPlan, ServerPlan};
+use mvpnet_lab::run::{Part, State};
 use serde_json::{Value, json};
 
-use super::parts::Part;
-use super::protocol::State;
 use crate::columns::aligned;
 
 /// How a lab is.
@@ -28,13 +27,18 @@ impl<'p> Report<'p> {
         Report { plan, states }
     }
 
+    /// As JSON, or for people.
+    pub(super) fn shown(&self, json: bool) -> String {
+        if json { self.json() } else { self.text() }
+    }
+
     /// One line of JSON.
-    pub(super) fn json(&self) -> String {
+    fn json(&self) -> String {
         let part = |(part, state): &(Part, State)| {
             let name = part.server.and_then(|index| self.plan.servers.get(index)).map(|server| &server.name);
             json!({
                 "name": name.unwrap_or(&self.plan.name),
-                "host": part.target.host.to_string(),
+                "host": part.host().to_string(),
                 "state": state.condition,
                 "process": state.process,
                 "strays": state.strays,
@@ -65,7 +69,7 @@ impl<'p> Report<'p> {
     }
 
     /// A table of the parts, then one of the guests that are up.
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         let mut parts = vec![["part", "host", "state", "process"].map(str::to_owned)];
         for (part, state) in &self.states {
             let mut condition = state.condition.to_string();
@@ -79,7 +83,7 @@ impl<'p> Report<'p> {
                 None => format!("bridge {}", self.plan.name),
             };
             let process = state.process.map(|process| process.to_string()).unwrap_or_default();
-            parts.push([name, part.target.host.to_string(), condition, process]);
+            parts.push([name, part.host().to_string(), condition, process]);
         }
         let guests = self.guests();
         if guests.is_empty() {

@@ -2,7 +2,6 @@
 
 use std::process::{ExitStatus, Stdio};
 
-use mvpnet_lab::plan::Host;
 use mvpnet_node::control::line;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
@@ -10,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::protocol::{Call, MARK, Message, Request, VERSION};
+use crate::plan::Host;
 
 /// How other hosts are reached, unless somebody says otherwise: never with a question.
 const SSH: &[&str] = &["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"];
@@ -28,10 +28,12 @@ pub(super) struct Target {
     pub(super) mvpnet: String,
 }
 
-/// How to reach hosts.
+/// How to reach hosts, and people.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
+pub struct Caller {
     ssh: Vec<String>,
+    /// Says it to people.
+    say: fn(&str),
     /// Any of these turns true when nothing is wanted any more.
     unwanted: Vec<watch::Receiver<bool>>,
 }
@@ -58,15 +60,15 @@ fn said(lines: &[String]) -> String {
 }
 
 impl Caller {
-    /// `ssh` is a command, in words.
-    pub(super) fn new(ssh: Option<&str>) -> Caller {
+    /// `ssh` is a command, in words, if it is not to be the usual one. People are told by `say`, a line at a time.
+    pub fn new(ssh: Option<&str>, say: fn(&str)) -> Caller {
         let ssh = ssh.map(|ssh| ssh.split_whitespace().map(str::to_owned).collect());
         let ssh = ssh.unwrap_or_else(|| SSH.iter().map(|word| (*word).to_owned()).collect());
-        Caller { ssh, unwanted: Vec::new() }
+        Caller { ssh, say, unwanted: Vec::new() }
     }
 
     /// The same, which lets agents undo what they have begun when this turns true.
-    pub(super) fn until(mut self, given_up: watch::Receiver<bool>) -> Caller {
+    pub fn until(mut self, given_up: watch::Receiver<bool>) -> Caller {
         self.unwanted.push(given_up);
         self
     }
@@ -74,6 +76,18 @@ impl Caller {
     /// The same, which never gives up.
     pub(super) fn persistent(self) -> Caller {
         Caller { unwanted: Vec::new(), ..self }
+    }
+
+    /// Says it to people.
+    pub(super) fn say(&self, text: &str) {
+        (self.say)(text);
+    }
+
+    /// Says the last lines of a program that failed to people.
+    pub fn say_lines(&self, lines: &[String]) {
+        for line in lines {
+            self.say(&format!("    | {line}"));
+        }
     }
 
     /// Asks, tells what is said meanwhile, and returns the answer.

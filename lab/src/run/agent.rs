@@ -14,12 +14,12 @@ mod tests;
 
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use mvpnet_node::control::line;
 use tokio::sync::oneshot;
 
+use super::Failed;
 use super::protocol::{Call, Failure, MARK, Message, Request, Unit, VERSION};
 use place::RunDir;
 use processes::{Process, marked};
@@ -27,8 +27,12 @@ use processes::{Process, marked};
 /// How often what cannot be waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Hears one request, does it, and answers.
-pub fn run() -> ExitCode {
+/// Hears one request on standard input, does it, and answers on standard output. The process leads a session of its own
+/// from then on.
+///
+/// # Errors
+/// It could not be done. Whoever asked has been told why.
+pub fn agent() -> Result<(), Failed> {
     // What it starts must not go with a terminal. An error means that it leads a session already, as under sshd.
     let _ = nix::unistd::setsid();
     let mut stdin = io::stdin().lock();
@@ -46,7 +50,7 @@ pub fn run() -> ExitCode {
     };
     let failed = matches!(message, Message::Failed(_));
     say(&message);
-    ExitCode::from(u8::from(failed))
+    if failed { Err(Failed) } else { Ok(()) }
 }
 
 /// Carries out a request, or undoes it when standard input ends.

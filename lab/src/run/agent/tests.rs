@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mvpnet_lab::plan::{SeedFile, Word};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::super::protocol::{Condition, Kind, Start, State};
 use super::*;
+use crate::plan::{SeedFile, Word};
 
 /// What is waited for at most; a host may be loaded.
 const PATIENCE: Duration = Duration::from_secs(60);

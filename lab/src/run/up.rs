@@ -1,38 +1,36 @@
-//! `mvpnet lab up`: the bridge, then all servers at once, and down again with what this call started if one of them
+//! Starting a lab: the bridge, then all servers at once, and down again with what this call started if one of them
 //! fails.
 
 use std::path::Path;
 
-use mvpnet_lab::plan::LabPlan;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::call::{CallError, Caller};
 use super::parts::{Part, bridge, servers};
 use super::protocol::{Failure, Message, Request, State};
-use super::report::Report;
-use super::{Stop, down, say};
+use super::{Failed, down};
+use crate::plan::LabPlan;
 
 /// What became of a part.
 type Outcome = (Part, Result<Message, CallError>);
 
-pub(super) async fn up(
-    plan: &LabPlan,
-    directory: &Path,
-    caller: &Caller,
-    json: bool,
-) -> Result<String, Stop> {
+/// Starts what is missing of the lab, waits until all is up, and returns how its parts are; `directory` is where the
+/// lab's file is.
+///
+/// # Errors
+/// Something did not come up. What this call had started has been taken down again.
+pub async fn up(plan: &LabPlan, directory: &Path, caller: &Caller) -> Result<Vec<(Part, State)>, Failed> {
     let mut begun = Begun { parts: Vec::new(), states: Vec::new(), failed: false };
-    begun.note(start(plan, directory, caller.clone(), bridge(plan)).await);
+    begun.note(start(plan, directory, caller.clone(), bridge(plan)).await, caller);
     if !begun.failed {
         begun.all_servers(plan, directory, caller).await;
     }
     if begun.failed {
         begun.undo(caller).await;
-        return Err(Stop::Failed);
+        return Err(Failed);
     }
-    let report = Report::new(plan, begun.states);
-    Ok(if json { report.json() } else { report.text() })
+    Ok(begun.states)
 }
 
 /// What has been done so far.
@@ -56,9 +54,9 @@ impl Begun {
         }
         while let Some(started) = starting.join_next().await {
             match started {
-                Ok(outcome) => self.note(outcome),
+                Ok(outcome) => self.note(outcome, &caller),
                 Err(error) => {
-                    say(&format!("{error}"));
+                    caller.say(&format!("{error}"));
                     self.failed = true;
                 }
             }
@@ -69,35 +67,35 @@ impl Begun {
         }
     }
 
-    fn note(&mut self, (part, outcome): Outcome) {
+    fn note(&mut self, (part, outcome): Outcome, caller: &Caller) {
         let place = &part.place;
         match outcome {
             Ok(Message::Started(state)) => {
-                say(&format!("{place}: {} {} up", part.title, part.verb()));
+                caller.say(&format!("{place}: {} {} up", part.title, part.verb()));
                 self.parts.push(part.clone());
                 self.states.push((part, state));
             }
             Ok(Message::Already(state)) => {
-                say(&format!("{place}: {} {} up already", part.title, part.verb()));
+                caller.say(&format!("{place}: {} {} up already", part.title, part.verb()));
                 self.states.push((part, state));
             }
             Err(error @ (CallError::Broken { .. } | CallError::Io(_))) => {
                 // It may be there, or about to go.
                 self.parts.push(part.clone());
-                self.fail(&part, &error.to_string(), &[]);
+                self.fail(&part, &error.to_string(), &[], caller);
             }
             // The others have been told to give up: what is said of them is what follows from the first.
             _ if self.failed => {}
-            Ok(Message::Failed(Failure { why, lines })) => self.fail(&part, &why, &lines),
-            Ok(_) => self.fail(&part, "the answer does not belong to the question", &[]),
-            Err(error) => self.fail(&part, &error.to_string(), &[]),
+            Ok(Message::Failed(Failure { why, lines })) => self.fail(&part, &why, &lines, caller),
+            Ok(_) => self.fail(&part, "the answer does not belong to the question", &[], caller),
+            Err(error) => self.fail(&part, &error.to_string(), &[], caller),
         }
     }
 
-    fn fail(&mut self, part: &Part, why: &str, lines: &[String]) {
+    fn fail(&mut self, part: &Part, why: &str, lines: &[String], caller: &Caller) {
         self.failed = true;
-        say(&format!("{}: cannot start {}: {why}", part.place, part.title));
-        down::say_lines(lines);
+        caller.say(&format!("{}: cannot start {}: {why}", part.place, part.title));
+        caller.say_lines(lines);
     }
 
     /// Takes down what this call has started, the bridge last.
@@ -105,7 +103,7 @@ impl Begun {
         if self.parts.is_empty() {
             return;
         }
-        say("taking down what was started");
+        caller.say("taking down what was started");
         let (bridge, servers): (Vec<_>, Vec<_>) =
             self.parts.into_iter().partition(|part| part.server.is_none());
         let caller = caller.clone().persistent();
@@ -121,7 +119,7 @@ async fn start(plan: &LabPlan, directory: &Path, caller: Caller, part: Part) -> 
     let tell = |line: String| {
         // How the boot goes; what else the program says is shown if it fails.
         if let Some(progress) = line.strip_prefix("mvpnet: booted ") {
-            say(&format!("{place}: booted {progress}"));
+            caller.say(&format!("{place}: booted {progress}"));
         }
     };
     let answer = caller.call(&part.target, request, tell).await;

@@ -8,10 +8,11 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use mvpnet_lab::plan::{READY_FILE, SeedFile};
 use mvpnet_qemu_driver::names::make_private_dir;
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
+
+use crate::plan::{READY_FILE, SeedFile};
 
 /// What the program writes.
 const LOG: &str = "log";

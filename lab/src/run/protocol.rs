@@ -5,9 +5,10 @@
 
 use std::path::PathBuf;
 
-use mvpnet_lab::plan::{SeedFile, Word};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::plan::{SeedFile, Word};
 
 /// What an agent is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 
-use mvpnet_lab::plan::Place;
 use serde_json::Value;
 use tokio::process::Child;
 use tokio::sync::oneshot;
@@ -13,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::super::protocol::{Condition, Failure, Kind, MARK, Message, Start, State};
 use super::place::Locked;
 use super::{Agent, LOOK_EVERY, Process, home};
+use crate::plan::{Place, Word};
 
 /// What came of waiting.
 enum Outcome {
@@ -54,7 +54,7 @@ impl Agent {
     }
 
     pub(super) fn resolved(&self, start: &Start) -> Vec<String> {
-        let word = |word: &mvpnet_lab::plan::Word| {
+        let word = |word: &Word| {
             word.clone().resolve(Place::Home, &home()).resolve(Place::RunDir, self.dir.path()).text
         };
         start.words.iter().map(word).collect()

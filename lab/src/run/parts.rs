@@ -2,21 +2,21 @@
 
 use std::path::Path;
 
-use mvpnet_lab::plan::{LabPlan, Place, ServerPlan, Word};
-
 use super::call::Target;
 use super::protocol::{Kind, Start, Unit};
+use crate::plan::{Host, LabPlan, Place, ServerPlan, Word};
 
 /// A part of a lab, and where it is.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
-    /// What it is for people, and where.
-    pub(super) title: &'static str,
-    pub(super) place: String,
+pub struct Part {
+    /// What it is for people.
+    pub title: &'static str,
+    /// Where it is, for people.
+    pub place: String,
     pub(super) target: Target,
     pub(super) unit: Unit,
     /// Which of the plan's servers it is; none is the bridge.
-    pub(super) server: Option<usize>,
+    pub server: Option<usize>,
 }
 
 /// The bridge.
@@ -54,6 +54,16 @@ fn guests_of(plan: &LabPlan, index: usize, server: &ServerPlan) -> Part {
 }
 
 impl Part {
+    /// Its name, which no other part of any lab of this user has on the host.
+    pub fn name(&self) -> &str {
+        &self.unit.name
+    }
+
+    /// The host that it is on.
+    pub fn host(&self) -> &Host {
+        &self.target.host
+    }
+
     /// The verb that goes with its title.
     pub(super) fn verb(&self) -> &'static str {
         if self.server.is_none() { "is" } else { "are" }
