@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 
 use mvpnet_node::job::CounterList;
 
-/// The text of a global statistics file.
-pub fn render(ranks: &[CounterList]) -> String {
+/// The text of a global statistics file, for ranks that are numbered from `first` on.
+pub fn render(first: u32, ranks: &[CounterList]) -> String {
     let mut text = String::new();
     let mut by_name: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    for (rank, counters) in ranks.iter().enumerate() {
+    for (rank, counters) in (first..).zip(ranks) {
         for (name, value) in counters {
             let _ = writeln!(text, "{rank}.{name}={value}");
             by_name.entry(name).or_default().push(*value);
@@ -36,6 +36,7 @@ mod tests {
             vec![("a".to_owned(), 1), ("b".to_owned(), 0)],
             vec![("a".to_owned(), 4), ("b".to_owned(), 0)],
         ];
-        assert_eq!(render(&ranks), "0.a=1\n0.b=0\n1.a=4\n1.b=0\nmin/mean/max.a=1/2/4\n");
+        assert_eq!(render(0, &ranks), "0.a=1\n0.b=0\n1.a=4\n1.b=0\nmin/mean/max.a=1/2/4\n");
+        assert!(render(4, &ranks).starts_with("4.a=1\n"));
     }
 }

@@ -169,7 +169,7 @@ impl Teller {
 
     fn counters(&mut self, counters: &[job::CounterList]) {
         let Some(path) = &self.statistics else { return };
-        let text = statistics::render(counters);
+        let text = statistics::render(self.numbers.first(), counters);
         match std::fs::write(path, text) {
             Ok(()) => {
                 let text = format!("counters of all ranks are in {}", path.display());

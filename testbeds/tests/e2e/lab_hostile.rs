@@ -132,5 +132,13 @@ fn strangers_reach_no_guest_of_mvpnet_either() {
     guests[0].reaches_within(SETTLING, &guests[1].ip());
     let more = packets() - before;
     assert!(more < MANY as u64, "{more} frames came in, of which the stranger sent {}", MANY * 10);
-    lab.end_guests();
+    // Which rank finds a datagram of no VNI of theirs is the kernel's choice.
+    let counters = lab.end_guests();
+    let refused = |reason: &str| {
+        let name = format!(".vxlan.refused-{reason}");
+        counters.iter().filter(|(of_rank, _)| of_rank.ends_with(&name)).map(|(_, count)| count).sum::<u64>()
+    };
+    for reason in ["unknown-peer"].into_iter().chain(misdeeds().into_iter().map(|(reason, _)| reason)) {
+        assert!(refused(reason) > 0, "no rank has counted {reason}: {counters:#?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The lab on two servers, both of them namespaces: guests on server1, their bridge on server2. Either end is mvpnet's
 //! or the kernel's.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -141,14 +142,14 @@ impl Lab {
         })
     }
 
-    /// Ends the guests of mvpnet, if there are any, and checks that they leave nothing.
-    pub fn end_guests(&mut self) {
-        if let Some(mut job) = self.job.take() {
-            job.end_with(0);
-            let job = job.ended();
-            job.assert_code(0);
-            job.assert_all_halted();
-        }
+    /// Ends the guests of mvpnet, if there are any, and checks that they leave nothing. The ranks' counters.
+    pub fn end_guests(&mut self) -> BTreeMap<String, u64> {
+        let Some(mut job) = self.job.take() else { return BTreeMap::new() };
+        job.end_with(0);
+        let job = job.ended();
+        job.assert_code(0);
+        job.assert_all_halted();
+        job.counters()
     }
 }
 
