@@ -54,6 +54,8 @@ EXAMPLES
   Without disks, with consoles and captures in logs/, ready when the console says so:
       mvpnet up -N 2 --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 \\
           --ready console:login: -m 256M -C 1 -l logs/ --capture logs/
+  Guests here, their switch on server2, where `mvpnet bridge --vni 40-43 --peer HERE` runs:
+      mvpnet up -N 4 --remote server2 --vni 40 -i debian.qcow2,mvpctl=s -c seed/
   With OpenMPI, which binds ranks to cores unless told otherwise:
       mpirun -n 4 --bind-to none --oversubscribe mvpnet -i debian.qcow2,mvpctl=s";
 

@@ -49,8 +49,8 @@ pub struct TunnelFlags {
 
     /// Let this machine's kernel carry the frames, by a tap and a vxlan interface per guest; needs root
     ///
-    /// Faster than through mvpnet where there is KVM. The switch that answers DHCP is then not in the way: guests need
-    /// their addresses from elsewhere. No --capture (tcpdump on mvtapVNI does it) and no faults on links.
+    /// The switch that answers DHCP is then not in the way: guests need their addresses from elsewhere. No --capture
+    /// (tcpdump on mvtapVNI does it) and no faults on links.
     #[arg(long, requires = "remote", help_heading = TUNNEL)]
     pub tap: bool,
 
