@@ -28,6 +28,8 @@ pub(super) struct Changes {
     under_way: BTreeMap<u64, UnderWay>,
     links: Links,
     guests: BTreeMap<u32, GuestCondition>,
+    /// Whether frames pass by the ranks, so that there are no links to be changed.
+    has_taps: bool,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,18 @@ impl Changes {
             under_way: BTreeMap::new(),
             links: Links::default(),
             guests: BTreeMap::new(),
+            has_taps: false,
         }
+    }
+
+    /// How many ranks the job has.
+    pub(super) fn ranks(&self) -> u32 {
+        self.world.size()
+    }
+
+    /// For guests whose frames the host's kernel carries.
+    pub(super) fn with_taps(self, has_taps: bool) -> Self {
+        Self { has_taps, ..self }
     }
 
     /// Reads changes in words and checks whether this job can have them.
@@ -76,6 +89,11 @@ impl Changes {
         };
         let changes: Vec<Change> =
             words.iter().map(read).collect::<Result<_, ChangeError>>().map_err(|error| error.to_string())?;
+        if self.has_taps
+            && let Some(change) = changes.iter().find(|change| !change.is_about_guests())
+        {
+            return Err(format!("`{change}` has nothing to break: with --tap the kernel carries the frames"));
+        }
         match changes.iter().find(|change| change.is_about_guests() && !self.concerns_us(change)) {
             Some(change) => Err(format!(
                 "`{change}` is for another job of this network: the guests here are {} to {}",
@@ -264,5 +282,13 @@ mod tests {
         assert!(changes.check(&["crash 5".into(), "link 0<->5 loss=1%".into()]).is_ok());
         let error = changes.check(&["crash 1".into()]).unwrap_err();
         assert!(error.ends_with("the guests here are 4 to 5"), "{error}");
+    }
+
+    #[test]
+    fn links_that_are_the_kernel_s_are_not_said_to_be_broken() {
+        let changes = changes().with_taps(true);
+        assert!(changes.check(&["crash 1".into()]).is_ok());
+        let error = changes.check(&["crash 1".into(), "link all loss=1%".into()]).unwrap_err();
+        assert!(error.starts_with("`link all loss=1%` has nothing to break"), "{error}");
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::chief::{ChiefState, Happening};
 use self::faults::Outcomes;
 use super::application::ApplicationPlan;
+use super::changes::Changes;
 use super::guest::{GuestNote, GuestOrder, GuestTask};
 use super::messages::{CounterList, Failure, Message, Order, Phase, Problem, Report};
 use super::numbers::Numbers;
@@ -117,7 +118,9 @@ struct RankLife {
 pub async fn live(setup: RankSetup) -> RankEnd {
     let RankSetup { me, world, numbers, host, problem, guest, handle, mut events, mut wishes, chief } = setup;
     let job = guest.as_ref().and_then(|plan| plan.children.job.clone());
-    let chief = chief.map(|chief| ChiefState::new(chief, world, numbers, job));
+    let has_taps = guest.as_ref().is_some_and(|plan| plan.tap.is_some());
+    let chief =
+        chief.map(|chief| ChiefState::new(chief, Changes::new(world, numbers, job).with_taps(has_taps)));
     let (plan, problem) = with_keeper(guest, problem).await;
     let mut life = RankLife {
         me,

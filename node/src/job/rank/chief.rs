@@ -1,7 +1,6 @@
 //! Rank 0's part besides its own: what the [coordinator](crate::job::coordinator) wants done, the application, and
 //! the control socket.
 
-use mvpnet_switch::World;
 use tokio::sync::mpsc;
 
 use super::{Chief, Notice, RankLife};
@@ -10,7 +9,6 @@ use crate::job::application::{Application, ApplicationPlan};
 use crate::job::changes::Changes;
 use crate::job::coordinator::{Action, Coordinator};
 use crate::job::messages::{Message, Order};
-use crate::job::numbers::Numbers;
 
 /// What rank 0 knows and does besides.
 pub(super) struct ChiefState {
@@ -30,14 +28,14 @@ pub(super) enum Happening {
 }
 
 impl ChiefState {
-    pub(super) fn new(chief: Chief, world: World, numbers: Numbers, job: Option<String>) -> Self {
+    pub(super) fn new(chief: Chief, changes: Changes) -> Self {
         let Chief { application, notices } = chief;
         Self {
-            coordinator: Coordinator::new(world.size(), application.is_some()),
+            coordinator: Coordinator::new(changes.ranks(), application.is_some()),
             plan: application,
             application: None,
             notices,
-            changes: Changes::new(world, numbers, job),
+            changes,
             control: None,
         }
     }
