@@ -4,7 +4,7 @@
 //! - [`BridgePlan`] says what there is to be: one bridge for all tunnels (the switch host), or a bridge per tunnel to
 //!   which a guest's tap is attached (the guests' host).
 //! - [`up()`] makes what is missing and mends what differs, [`down()`] removes what [`up()`] made, [`state()`] looks,
-//!   [`print()`] writes the commands, [`attach_tap()`] plugs a guest in.
+//!   [`print()`] writes the commands, [`plug_in()`] makes a guest's tap.
 //!
 //! **What is ours is marked.** Every interface has the alias `mvpnet:NAME`, which `ip link show` shows. Nothing
 //! without it is ever changed, and `down` needs no file that remembers what was made: it works after a crash too. The
@@ -32,7 +32,6 @@ mod tap;
 mod wanted;
 
 use std::future::Future;
-use std::time::Duration;
 
 pub use commands::{Script, print};
 pub use error::Error;
@@ -77,10 +76,10 @@ pub fn names() -> Result<Vec<String>, Error> {
     run(async { Ok(names::all(&Netlink::open()?.links().await?)) })
 }
 
-/// Plugs a guest in: waits until the tap appears (qemu makes it, and it goes away with qemu), gives it the bridge's
-/// MTU, makes it a port of the bridge and switches it on.
-pub fn attach_tap(tap: &str, bridge: &str, limit: Duration) -> Result<(), Error> {
-    run(async { tap::attach(&Netlink::open()?, tap, bridge, limit).await })
+/// Makes a tap for a guest, unless it is there, gives it the bridge's MTU, makes it a port of the bridge and switches it
+/// on. It stays until it is deleted.
+pub fn plug_in(tap: &str, bridge: &str) -> Result<(), Error> {
+    run(async { tap::plug_in(&Netlink::open()?, tap, bridge).await })
 }
 
 /// Runs something on a runtime of its own, in this thread.

@@ -20,5 +20,5 @@ pub mod pps;
 #[cfg(feature = "mpi")]
 pub mod relay;
 pub mod two_servers;
-mod wall;
+pub mod wall;
 pub mod wire;

@@ -10,7 +10,7 @@ pub fn now() -> Instant {
 }
 
 /// Lets real time pass: between two looks at another process, which has no descriptor to wait on, or because that is what a
-/// test of real guests wants.
+/// test of real guests wants, as one that strikes at different moments.
 #[allow(clippy::disallowed_methods, reason = "other processes live in real time")]
 pub fn nap(time: Duration) {
     thread::sleep(time);

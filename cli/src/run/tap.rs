@@ -1,8 +1,6 @@
 //! `--tap`: a guest whose frames the host's kernel carries, by a tap, a bridge and a vxlan interface of its own.
 
-use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mvpnet_lab::kernel::{self, BridgePlan, Layout, Tunnel};
 use mvpnet_node::job::HostTap;
@@ -10,9 +8,6 @@ use mvpnet_qemu_driver::supervise::Leftover;
 use mvpnet_switch::Vni;
 
 use super::tunnel::Ends;
-
-/// How long the kernel may take to show an interface that was made.
-const APPEARANCE: Duration = Duration::from_secs(5);
 
 /// The interfaces of one guest.
 #[derive(Debug)]
@@ -51,12 +46,6 @@ impl TapPlan {
     fn make(&self) -> Result<(), String> {
         let (tap, bridge) = (self.tunnel.tap(), self.plan.bridge_of(&self.tunnel));
         kernel::up(&self.plan).map_err(|error| error.to_string())?;
-        // Kept until it is deleted, so that it is in its bridge before the guest sends, and still after a restart.
-        let made = Command::new("ip").args(["tuntap", "add", "dev", &tap, "mode", "tap"]).output();
-        let made = made.map_err(|error| format!("`ip` of iproute2: {error}"))?;
-        if !made.status.success() {
-            return Err(String::from_utf8_lossy(&made.stderr).trim().to_owned());
-        }
-        kernel::attach_tap(&tap, &bridge, APPEARANCE).map_err(|error| error.to_string())
+        kernel::plug_in(&tap, &bridge).map_err(|error| error.to_string())
     }
 }

@@ -92,14 +92,6 @@ pub enum Error {
         /// The bridge.
         bridge: String,
     },
-    /// The tap does not come.
-    #[error("no tap {tap} appeared within {} s", .waited.as_secs_f32())]
-    NoTap {
-        /// Its name.
-        tap: String,
-        /// How long it was waited for.
-        waited: Duration,
-    },
     /// Only root may do it.
     #[error(
         "{doing} needs the privilege CAP_NET_ADMIN, which this process lacks: run it with sudo, let --print write the \

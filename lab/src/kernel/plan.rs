@@ -34,7 +34,7 @@ pub enum Layout {
     /// One bridge, `br-NAME`, for all: they are one network. What the switch host has.
     #[default]
     Shared,
-    /// A bridge of its own for each, `mvbr40`, which [`attach_tap`](super::attach_tap) plugs the guest's tap in:
+    /// A bridge of its own for each, `mvbr40`, into which [`plug_in`](super::plug_in) puts the guest's tap:
     /// nothing passes from guest to guest. What the guests' host has.
     PerGuest,
 }

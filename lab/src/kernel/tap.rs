@@ -1,33 +1,28 @@
-//! Plugging a guest's tap into its bridge.
+//! A guest's tap, plugged into its bridge before the guest is there, so that it is in its place from the first frame on,
+//! and still when the guest is started again.
 //!
-//! qemu makes the tap itself (`-netdev tap,ifname=mvtap40,script=no,downscript=no`), so that it goes away with qemu.
 //! It has no mark: removing the bridge only unplugs it.
 
-use std::time::Duration;
+use std::io;
+use std::process::Command;
 
 use super::error::Error;
 use super::link::{Link, LinkKind};
 use super::netlink::{Change, Netlink};
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(10);
-
-/// Waits for the tap and makes it a port of the bridge.
-pub(super) async fn attach(netlink: &Netlink, tap: &str, bridge: &str, limit: Duration) -> Result<(), Error> {
+/// Makes the tap, unless it is there, and makes it a port of the bridge.
+pub(super) async fn plug_in(netlink: &Netlink, tap: &str, bridge: &str) -> Result<(), Error> {
     let bridge = netlink.find(bridge).await?.ok_or_else(|| Error::NoInterface(bridge.to_owned()))?;
     if !matches!(bridge.kind, LinkKind::Bridge(_)) {
         return Err(wrong_kind(bridge, "bridge"));
     }
-    let appears = async {
-        loop {
-            match netlink.find(tap).await? {
-                Some(link) => return Ok(link),
-                None => tokio::time::sleep(PAUSE).await,
-            }
+    let link = match netlink.find(tap).await? {
+        Some(link) => link,
+        None => {
+            make(tap)?;
+            netlink.find(tap).await?.ok_or_else(|| Error::NoInterface(tap.to_owned()))?
         }
     };
-    let no_tap = || Err(Error::NoTap { tap: tap.to_owned(), waited: limit });
-    let link = tokio::time::timeout(limit, appears).await.unwrap_or_else(|_| no_tap())?;
     if link.kind != LinkKind::Tap {
         return Err(wrong_kind(link, "tap"));
     }
@@ -38,6 +33,17 @@ pub(super) async fn attach(netlink: &Netlink, tap: &str, bridge: &str, limit: Du
         Change { mtu: Some(bridge.mtu), master: Some(bridge.index), no_address: true, ..Change::default() };
     netlink.change(&link, change).await?;
     netlink.switch_on(&link, None).await
+}
+
+/// By iproute2: netlink makes no taps, and the ioctl(2) that does wants `unsafe`.
+fn make(tap: &str) -> Result<(), Error> {
+    let kernel = |error| Error::Kernel { doing: format!("making the tap {tap}"), error };
+    let made =
+        Command::new("ip").args(["tuntap", "add", "dev", tap, "mode", "tap"]).output().map_err(kernel)?;
+    if made.status.success() {
+        return Ok(());
+    }
+    Err(kernel(io::Error::other(String::from_utf8_lossy(&made.stderr).trim().to_owned())))
 }
 
 async fn name_of(netlink: &Netlink, index: u32) -> Result<String, Error> {

@@ -126,11 +126,6 @@ pub fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Lets time pass, to hit a process at different moments of its life.
-pub fn pause(time: Duration) {
-    nap(time);
-}
-
 /// The tunnels of server1 made anew, with these words for each in place of its `local … remote …`.
 fn remake_tunnels(servers: &TwoServers, words: impl Fn(u32) -> String) -> anyhow::Result<()> {
     let mtu = servers.plan().inner_mtu();

@@ -4,6 +4,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use mvpnet_testbeds::two_servers::{Host, Plan, bridges, traffic};
+use mvpnet_testbeds::wall::nap;
 use nix::sys::signal::Signal;
 
 use crate::harness::lab::OurBridge;
@@ -66,7 +67,7 @@ fn a_bridge_that_is_killed_while_it_starts_leaves_nothing() {
     let before = interfaces(&lab, Host::Server2);
     for step in 0..12 {
         let bridge = OurBridge::start_without_waiting(&lab.servers, 40..44, &[]);
-        bridges::pause(Duration::from_millis(5 * step));
+        nap(Duration::from_millis(5 * step));
         bridge.signal(Signal::SIGKILL);
         bridge.ended();
     }
@@ -127,7 +128,7 @@ fn guests_that_are_killed_while_they_start_leave_nothing() {
     let before = interfaces(&lab, Host::Server1);
     for step in [0, 20, 50, 100, 300, 1000] {
         let mut job = lab.job(2).stays_up().start();
-        bridges::pause(Duration::from_millis(step));
+        nap(Duration::from_millis(step));
         job.signal(Signal::SIGKILL);
         job.ended_within(TIDY).assert_code(128 + 9);
     }
