@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accel;
+pub mod agent;
 pub mod argv;
 pub mod console;
 pub mod image;

@@ -10,11 +10,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("transports", &["switch"]),
     ("qemu-driver", &["switch"]),
     ("node", &["transports", "qemu-driver", "pcap", "switch"]),
+    ("seed", &["switch"]),
     ("settings", &["transports"]),
     ("sim", &["settings", "transports", "pcap", "switch"]),
     ("lab", &["settings", "node", "transports", "qemu-driver", "switch"]),
-    ("cli", &["lab", "node", "sim", "qemu-driver", "settings", "transports", "pcap", "switch"]),
-    ("testbeds", &["cli", "lab", "node", "sim", "qemu-driver", "settings", "transports", "pcap", "switch"]),
+    ("cli", &["lab", "node", "sim", "qemu-driver", "seed", "settings", "transports", "pcap", "switch"]),
+    (
+        "testbeds",
+        &["cli", "lab", "node", "sim", "qemu-driver", "seed", "settings", "transports", "pcap", "switch"],
+    ),
 ];
 
 fn metadata() -> serde_json::Value {
