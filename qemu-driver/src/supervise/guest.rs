@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use tokio::time::{Instant, timeout};
 
 use super::end::GuestEnd;
@@ -13,7 +14,7 @@ use super::ladder::{StopLadder, StopReport, StopStep};
 use super::leftovers::Leftover;
 use super::link::{Keeper, SuperviseError};
 use super::protocol::{Command, ProcessEnd};
-use crate::console::Console;
+use crate::console::{Console, ConsoleInput};
 use crate::image::CopyHold;
 use crate::qmp::Qmp;
 use crate::spec::GuestFd;
@@ -42,6 +43,24 @@ pub struct Launch {
 pub struct GuestFds {
     theirs: Vec<OwnedFd>,
     qmp: Option<UnixStream>,
+    input: Option<InputPipe>,
+}
+
+/// The pipe that is to be the guest's standard input.
+#[derive(Debug)]
+pub(super) struct InputPipe {
+    theirs: OwnedFd,
+    ours: OwnedFd,
+}
+
+/// What a launch hands over, and the ends that stay here.
+#[derive(Debug)]
+pub(super) struct GuestEnds {
+    /// With the guest's standard input last, if there is one.
+    pub(super) theirs: Vec<OwnedFd>,
+    pub(super) has_input: bool,
+    pub(super) qmp: Option<UnixStream>,
+    pub(super) input: Option<OwnedFd>,
 }
 
 /// A guest that has been started. Dropping it stops it and tidies up behind it.
@@ -50,6 +69,7 @@ pub struct Guest {
     keeper: Keeper,
     pid: u32,
     qmp: Option<Qmp>,
+    input: Option<ConsoleInput>,
 }
 
 impl GuestFds {
@@ -71,15 +91,35 @@ impl GuestFds {
         Ok(self.add(theirs))
     }
 
-    pub(super) fn into_parts(self) -> (Vec<OwnedFd>, Option<UnixStream>) {
-        (self.theirs, self.qmp)
+    /// Makes the pipe by which the guest's console is typed at; the other end of it becomes
+    /// [`Guest::console_input`]. Without it the guest's standard input is empty.
+    pub fn add_console_input(&mut self) -> io::Result<()> {
+        let (theirs, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+        self.input = Some(InputPipe { theirs, ours });
+        Ok(())
+    }
+
+    pub(super) fn into_ends(self) -> GuestEnds {
+        let GuestFds { mut theirs, qmp, input } = self;
+        let has_input = input.is_some();
+        let input = input.map(|InputPipe { theirs: reading, ours }| {
+            theirs.push(reading);
+            ours
+        });
+        GuestEnds { theirs, has_input, qmp, input }
     }
 }
 
 impl Guest {
-    pub(super) fn new(keeper: Keeper, pid: i32, qmp: Option<UnixStream>) -> io::Result<Guest> {
+    pub(super) fn new(
+        keeper: Keeper,
+        pid: i32,
+        qmp: Option<UnixStream>,
+        input: Option<OwnedFd>,
+    ) -> io::Result<Guest> {
         let qmp = qmp.map(Qmp::start).transpose()?;
-        Ok(Guest { keeper, pid: pid.unsigned_abs(), qmp })
+        let input = input.map(ConsoleInput::new).transpose()?;
+        Ok(Guest { keeper, pid: pid.unsigned_abs(), qmp, input })
     }
 
     /// The id of the guest's process, or of its wrapper's.
@@ -95,6 +135,11 @@ impl Guest {
     /// The guest's console.
     pub fn console(&self) -> &Console {
         self.keeper.console()
+    }
+
+    /// The way to type at the guest's console, if it was given one.
+    pub fn console_input(&self) -> Option<&ConsoleInput> {
+        self.input.as_ref()
     }
 
     /// What the guest's process writes to its standard error.
