@@ -103,7 +103,10 @@ impl Boot {
             .map_err(|error| BootError::Io { what: "no socket for the monitor".into(), error })?;
         fds.add_console_input()
             .map_err(|error| BootError::Io { what: "no pipe for the console".into(), error })?;
-        let spec = describe(plan, net, ssh_port, qmp);
+        let channels = fds
+            .add_channels(!plan.no_exec)
+            .map_err(|error| BootError::Io { what: "no sockets for agents".into(), error })?;
+        let spec = VmSpec { channels: Some(channels), ..describe(plan, net, ssh_port, qmp) };
         let ours = match ours {
             Ours::Socket { socket, guest_path } => {
                 handle.send(Command::Attach(GuestEnd { kind: plan.link, socket, guest_path }));
@@ -292,5 +295,5 @@ fn describe(plan: &GuestPlan, cluster: ClusterNet, ssh_port: u16, qmp: GuestFd) 
     let mut machine = plan.machine.clone();
     machine.disks = plan.images.iter().map(|image| image.drive.clone()).collect();
     machine.user_net.ssh_port = Some(ssh_port);
-    VmSpec { machine, cluster, qmp: Some(qmp) }
+    VmSpec { machine, cluster, qmp: Some(qmp), channels: None }
 }

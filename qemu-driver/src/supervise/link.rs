@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::guest::{Guest, GuestEnds, Launch};
+use super::guest::{Guest, Launch};
 use super::leftovers::{self, Leftover};
 use super::protocol::{Command, Event, ProcessEnd, line, take_lines};
 use crate::console::Console;
@@ -168,7 +168,7 @@ impl Keeper {
     /// Starts the guest.
     pub async fn launch(self, launch: Launch) -> Result<Guest, SuperviseError> {
         let Launch { argv, env, fds } = launch;
-        let GuestEnds { theirs, has_input, qmp, input } = fds.into_ends();
+        let (theirs, has_input, ours) = fds.into_parts();
         let program = argv.first().cloned().unwrap_or_default();
         let failed = |reason: String| SuperviseError::Launch { program: program.clone(), reason };
         if argv.is_empty() {
@@ -183,7 +183,7 @@ impl Keeper {
         self.send(&command, &raw).await?;
         drop(theirs);
         let pid = self.until(|view| view.launched.clone()).await?.map_err(&failed)?;
-        Guest::new(self, pid, qmp, input).map_err(|error| failed(error.to_string()))
+        Guest::new(self, pid, ours).map_err(|error| failed(error.to_string()))
     }
 
     /// Has the keeper remove what it guards and waits until it is gone; a guest that still runs is killed. Says
