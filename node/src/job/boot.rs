@@ -290,5 +290,5 @@ fn describe(plan: &GuestPlan, cluster: ClusterNet, ssh_port: u16, qmp: GuestFd) 
     let mut machine = plan.machine.clone();
     machine.disks = plan.images.iter().map(|image| image.drive.clone()).collect();
     machine.user_net.ssh_port = Some(ssh_port);
-    VmSpec { machine, cluster, qmp: Some(qmp) }
+    VmSpec { machine, cluster, qmp: Some(qmp), channels: None }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -13,10 +14,11 @@ use super::ladder::{StopLadder, StopReport, StopStep};
 use super::leftovers::Leftover;
 use super::link::{Keeper, SuperviseError};
 use super::protocol::{Command, ProcessEnd};
+use crate::agent::ChannelEnds;
 use crate::console::Console;
 use crate::image::CopyHold;
 use crate::qmp::Qmp;
-use crate::spec::GuestFd;
+use crate::spec::{GuestChannels, GuestFd};
 
 /// How long the monitor may take to come up before a stop goes on without it. qemu takes a fraction of a second;
 /// a program in its place never does.
@@ -41,7 +43,14 @@ pub struct Launch {
 #[derive(Debug, Default)]
 pub struct GuestFds {
     theirs: Vec<OwnedFd>,
+    ours: OurEnds,
+}
+
+/// The rank's ends of sockets whose other ends the guest inherits.
+#[derive(Debug, Default)]
+pub(super) struct OurEnds {
     qmp: Option<UnixStream>,
+    channels: Option<ChannelEnds>,
 }
 
 /// A guest that has been started. Dropping it stops it and tidies up behind it.
@@ -50,6 +59,7 @@ pub struct Guest {
     keeper: Keeper,
     pid: u32,
     qmp: Option<Qmp>,
+    channels: Mutex<Option<ChannelEnds>>,
 }
 
 impl GuestFds {
@@ -67,19 +77,31 @@ impl GuestFds {
     /// Makes the monitor's socket; the other end of it becomes [`Guest::qmp`].
     pub fn add_qmp(&mut self) -> io::Result<GuestFd> {
         let (ours, theirs) = UnixStream::pair()?;
-        self.qmp = Some(ours);
+        self.ours.qmp = Some(ours);
         Ok(self.add(theirs))
     }
 
-    pub(super) fn into_parts(self) -> (Vec<OwnedFd>, Option<UnixStream>) {
-        (self.theirs, self.qmp)
+    /// Makes the sockets of the guest's channels, `exec` says whether our own agent's too; the other ends of them are
+    /// [`Guest::take_channels`].
+    pub fn add_channels(&mut self, exec: bool) -> io::Result<GuestChannels> {
+        let (guest_agent, theirs) = UnixStream::pair()?;
+        let exec_pair = exec.then(UnixStream::pair).transpose()?;
+        let guest_agent_fd = self.add(theirs);
+        let (exec, exec_fd) = exec_pair.map(|(ours, theirs)| (ours, self.add(theirs))).unzip();
+        self.ours.channels = Some(ChannelEnds { guest_agent, exec });
+        Ok(GuestChannels { guest_agent: guest_agent_fd, exec: exec_fd })
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<OwnedFd>, OurEnds) {
+        (self.theirs, self.ours)
     }
 }
 
 impl Guest {
-    pub(super) fn new(keeper: Keeper, pid: i32, qmp: Option<UnixStream>) -> io::Result<Guest> {
+    pub(super) fn new(keeper: Keeper, pid: i32, ours: OurEnds) -> io::Result<Guest> {
+        let OurEnds { qmp, channels } = ours;
         let qmp = qmp.map(Qmp::start).transpose()?;
-        Ok(Guest { keeper, pid: pid.unsigned_abs(), qmp })
+        Ok(Guest { keeper, pid: pid.unsigned_abs(), qmp, channels: Mutex::new(channels) })
     }
 
     /// The id of the guest's process, or of its wrapper's.
@@ -105,6 +127,12 @@ impl Guest {
     /// The monitor, if the guest was given one.
     pub fn qmp(&self) -> Option<&Qmp> {
         self.qmp.as_ref()
+    }
+
+    /// The ends of the guest's channels, if it was given any: to be had once, for [`crate::agent::Agents::start`].
+    pub fn take_channels(&self) -> Option<ChannelEnds> {
+        // A place for a value is whole whatever panicked.
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Has more things removed at the end. To be called before they are made.

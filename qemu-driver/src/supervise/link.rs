@@ -168,7 +168,7 @@ impl Keeper {
     /// Starts the guest.
     pub async fn launch(self, launch: Launch) -> Result<Guest, SuperviseError> {
         let Launch { argv, env, fds } = launch;
-        let (theirs, qmp) = fds.into_parts();
+        let (theirs, ours) = fds.into_parts();
         let program = argv.first().cloned().unwrap_or_default();
         let failed = |reason: String| SuperviseError::Launch { program: program.clone(), reason };
         if argv.is_empty() {
@@ -182,7 +182,7 @@ impl Keeper {
         self.send(&Command::Launch { argv: argv.clone(), env, fds: count }, &raw).await?;
         drop(theirs);
         let pid = self.until(|view| view.launched.clone()).await?.map_err(&failed)?;
-        Guest::new(self, pid, qmp).map_err(|error| failed(error.to_string()))
+        Guest::new(self, pid, ours).map_err(|error| failed(error.to_string()))
     }
 
     /// Has the keeper remove what it guards and waits until it is gone; a guest that still runs is killed. Says
