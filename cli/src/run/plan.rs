@@ -107,6 +107,7 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
     let guest = GuestPlan {
         machine,
         images: images(options, me)?,
+        no_exec: false,
         link: link_kind(shared.net),
         tap: None,
         socket_dir: shared.socket_dir.clone(),

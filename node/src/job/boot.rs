@@ -101,6 +101,8 @@ impl Boot {
         let qmp = fds
             .add_qmp()
             .map_err(|error| BootError::Io { what: "no socket for the monitor".into(), error })?;
+        fds.add_console_input()
+            .map_err(|error| BootError::Io { what: "no pipe for the console".into(), error })?;
         let spec = describe(plan, net, ssh_port, qmp);
         let ours = match ours {
             Ours::Socket { socket, guest_path } => {
