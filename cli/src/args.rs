@@ -9,6 +9,7 @@
 
 pub mod check;
 mod flags;
+mod guests;
 mod help;
 mod host;
 mod options;
@@ -25,6 +26,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use flags::{Command, CommandLine};
+pub use guests::{CloudInit, GuestFlags, GuestOptions, Share, is_login_name, vcpus, waits_for_cloud_init};
 pub use help::long_version;
 pub use host::{HostDefaults, search_domains};
 pub use options::{GRACE, GRACE_EMULATED, Options, RankOptions, Shared};

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::boot::{Boot, BootError};
 use super::super::messages::{Failure, Phase};
-use super::super::plan::GuestPlan;
+use super::super::plan::{Briefing, GuestPlan};
 use super::steps::{answer, log_of_life, monitor, report_leftovers, stop, until_shutdown, until_urgent};
 use super::{GuestFault, GuestNote, GuestOrder, Reply};
 use crate::frame_loop::{Command, LoopHandle};
@@ -22,7 +22,7 @@ pub(super) struct GuestLife {
     plan: Arc<GuestPlan>,
     boot: Boot,
     handle: LoopHandle,
-    fullest_host_ranks: u32,
+    briefing: Briefing,
     orders: mpsc::UnboundedReceiver<GuestOrder>,
     notes: mpsc::UnboundedSender<GuestNote>,
     /// The first guest, once it has crashed: its keeper guards what has to go at the end.
@@ -55,7 +55,7 @@ impl GuestLife {
         plan: GuestPlan,
         keeper: Keeper,
         handle: LoopHandle,
-        fullest_host_ranks: u32,
+        briefing: Briefing,
         orders: mpsc::UnboundedReceiver<GuestOrder>,
         notes: mpsc::UnboundedSender<GuestNote>,
     ) -> Self {
@@ -64,7 +64,7 @@ impl GuestLife {
             plan,
             boot,
             handle,
-            fullest_host_ranks,
+            briefing,
             orders,
             notes,
             first: None,
@@ -95,7 +95,7 @@ impl GuestLife {
         let notes = self.notes.clone();
         let tell = move |phase| drop(notes.send(GuestNote::Phase(phase)));
         let booted = tokio::select! {
-            booted = self.boot.start(&self.plan, &self.handle, self.fullest_host_ranks, tell) => booted,
+            booted = self.boot.start(&self.plan, &self.handle, &self.briefing, tell) => booted,
             // What was begun is undone below.
             () = until_shutdown(&mut self.orders) => Err(BootError::Stopped),
         };
