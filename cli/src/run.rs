@@ -19,6 +19,8 @@ mod tell;
 mod tunnel;
 pub mod up;
 
+pub(crate) use ssh_files::SSH_CONFIG;
+
 use std::process::ExitCode;
 
 /// Exit code of a failure that is not the command line's.

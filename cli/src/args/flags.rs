@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::guests::{CONFIGURATION, GuestFlags};
 use super::help;
 use super::tunnel::TunnelFlags;
-use crate::{bridge, doctor, fault, lab, sim};
+use crate::{bridge, doctor, fault, lab, sim, ssh};
 
 /// Headings of `--help`.
 const GUESTS: &str = "Guests";
@@ -80,6 +80,32 @@ pub enum Command {
         disable_help_flag = true,
     )]
     Fault(fault::Flags),
+
+    /// Log in to a guest of a running job, or run a command there
+    #[command(
+        long_about = ssh::SSH_LONG_ABOUT,
+        override_usage = ssh::SSH_USAGE,
+        after_long_help = ssh::SSH_AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Ssh(ssh::SshFlags),
+
+    /// Copy files to and from guests of a running job
+    #[command(
+        long_about = ssh::CP_LONG_ABOUT,
+        override_usage = ssh::CP_USAGE,
+        after_long_help = ssh::CP_AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Cp(ssh::CpFlags),
+
+    /// Print how ssh reaches the guests of a running job
+    #[command(
+        long_about = ssh::CONFIG_LONG_ABOUT,
+        override_usage = ssh::CONFIG_USAGE,
+        disable_help_flag = true,
+    )]
+    SshConfig(ssh::ConfigFlags),
 
     /// Start, show or end a whole lab on several servers, from one file
     #[command(

@@ -18,6 +18,20 @@ const KNOWN_HOSTS: &str = "known_hosts";
 /// What was seen of guests whose keys are not ours to know.
 const SEEN_HOSTS: &str = "seen_hosts";
 
+/// What holds for guests with keys of their own, whatever holds for the others. The names are those that ssh would look for
+/// itself, if no other was named.
+const STRANGER: [&str; 9] = [
+    "StrictHostKeyChecking accept-new",
+    "IdentitiesOnly no",
+    "IdentityFile ~/.ssh/id_ed25519",
+    "IdentityFile ~/.ssh/id_ecdsa",
+    "IdentityFile ~/.ssh/id_rsa",
+    "PasswordAuthentication yes",
+    "KbdInteractiveAuthentication yes",
+    "ConnectTimeout 120",
+    "LogLevel INFO",
+];
+
 /// What is known of the job's guests, whoever writes it down.
 #[derive(Clone, Debug)]
 pub struct Guests {
@@ -54,7 +68,8 @@ impl SshFiles {
             let port = ports.get(index).copied().flatten();
             let host = SshHost {
                 rank: self.guests.numbers.of(rank),
-                port: port.unwrap_or(0),
+                // Any that ssh takes, where nobody looks at it.
+                port: port.unwrap_or(22),
                 proxy_command: port.is_none().then(|| proxy_command(self.guests.numbers.of(rank))),
             };
             let is_ours = self.guests.ours.get(index).copied().unwrap_or(false);
@@ -62,14 +77,17 @@ impl SshFiles {
         }
         let at = |name: &str| self.directory.join(name);
         let mut config = String::new();
+        // ssh takes the first that is said, and what holds for all guests with our keys is said of all hosts at the end.
+        for host in &strange {
+            config += &self.stranger(host, &at(SEEN_HOSTS));
+        }
         if let Some(keys) = &self.keys {
             let user = self.guests.user.as_deref().unwrap_or_default();
             self.place(IDENTITY, &keys.user_private())?;
-            self.place(KNOWN_HOSTS, &known_hosts(keys, self.guests.numbers.network(), &known))?;
-            config = ssh_config(&known, user, &at(IDENTITY), &at(KNOWN_HOSTS));
-        }
-        for host in &strange {
-            config += &self.stranger(host, &at(SEEN_HOSTS));
+            let here: Vec<SshHost> =
+                known.iter().filter(|host| host.proxy_command.is_none()).cloned().collect();
+            self.place(KNOWN_HOSTS, &known_hosts(keys, self.guests.numbers.network(), &here))?;
+            config += &ssh_config(&known, user, &at(IDENTITY), &at(KNOWN_HOSTS));
         }
         self.place(SSH_CONFIG, &config)
     }
@@ -93,7 +111,9 @@ impl SshFiles {
         }
         say(&format!("UserKnownHostsFile \"{}\"", seen.display()));
         say("GlobalKnownHostsFile /dev/null");
-        say("StrictHostKeyChecking accept-new");
+        for line in STRANGER {
+            say(line);
+        }
         text
     }
 
