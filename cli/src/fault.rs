@@ -2,7 +2,7 @@
 //! words, finds the job, and says what came of it.
 
 mod flags;
-mod job;
+pub(crate) mod job;
 mod words;
 
 use std::io::Write;

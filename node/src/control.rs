@@ -6,15 +6,19 @@
 //! bridge ends in `.bridge.sock`. One connection is one request and one answer, each a line of JSON; after a request for
 //! a [session](crate::session) the connection goes on as that. The socket lives as long as the job or the bridge, and a keeper removes it if the process dies.
 //!
+//! Beside the sockets each process of a job has a directory for what else it needs as long as it lives, `PID.job`.
+//!
 //! What jobs are asked is here; what bridges are asked is in [`bridge`](crate::bridge).
 
 mod client;
+mod directory;
 mod place;
 mod protocol;
 mod server;
 
 pub use client::{AskError, ask, running};
 pub(crate) use client::{ask_all, ask_one, open_session};
+pub use directory::{DirectoryError, JobDirectory};
 pub use place::Kind;
 pub(crate) use protocol::Reply;
 pub use protocol::{Answer, JobInfo, Request, line};

@@ -11,7 +11,7 @@ use tracing::Instrument;
 
 use self::life::GuestLife;
 use super::messages::{Failure, Phase};
-use super::plan::GuestPlan;
+use super::plan::{Briefing, GuestPlan};
 use crate::frame_loop::LoopHandle;
 use crate::session::Sessions;
 
@@ -78,10 +78,10 @@ impl GuestFault {
 
 impl GuestTask {
     /// Starts the guest in a task of its own.
-    pub(super) fn start(plan: GuestPlan, keeper: Keeper, ways: GuestWays, fullest_host_ranks: u32) -> Self {
+    pub(super) fn start(plan: GuestPlan, keeper: Keeper, ways: GuestWays, briefing: Briefing) -> Self {
         let (orders, obeyed) = mpsc::unbounded_channel();
         let (told, notes) = mpsc::unbounded_channel();
-        let life = GuestLife::new(plan, keeper, ways, fullest_host_ranks, obeyed, told);
+        let life = GuestLife::new(plan, keeper, ways, briefing, obeyed, told);
         tokio::spawn(life.live().in_current_span());
         Self { orders, notes }
     }

@@ -92,6 +92,8 @@ pub enum Order {
     Start {
         /// Ranks on the host that has most of them.
         fullest_host_ranks: u32,
+        /// What rank 0 wants all guests' configurations to be made from: see [`HostSeed`](super::plan::HostSeed).
+        briefing: Option<String>,
     },
     /// Power the guests down.
     Shutdown {

@@ -4,6 +4,8 @@
 mod chief;
 mod faults;
 
+use std::path::{Path, PathBuf};
+
 use mvpnet_qemu_driver::supervise::{Keeper, SuperviseError};
 use mvpnet_switch::{Rank, World};
 use tokio::sync::{mpsc, oneshot};
@@ -15,7 +17,7 @@ use super::changes::Changes;
 use super::guest::{GuestNote, GuestOrder, GuestTask, GuestWays};
 use super::messages::{CounterList, Failure, Message, Order, Phase, Problem, Report};
 use super::numbers::Numbers;
-use super::plan::GuestPlan;
+use super::plan::{Briefing, GuestPlan};
 use super::signals::EndWish;
 use crate::control::Control;
 use crate::frame_loop::{Command, Event, LoopHandle};
@@ -45,6 +47,8 @@ pub enum Notice {
         /// What happened.
         failure: Failure,
     },
+    /// The guests are being started; the hosts of all ranks, in their order.
+    Hosts(Vec<String>),
     /// All guests are up.
     AllReady,
     /// The job ends.
@@ -62,6 +66,8 @@ pub struct Chief {
     pub application: Option<ApplicationPlan>,
     /// Whom to tell what the user should know.
     pub notices: mpsc::UnboundedSender<Notice>,
+    /// What all guests' configurations are made from, for [`HostSeed`](super::plan::HostSeed)s that understand it.
+    pub briefing: Option<String>,
 }
 
 /// Everything that a rank's control plane needs.
@@ -86,6 +92,27 @@ pub struct RankSetup {
     pub wishes: mpsc::UnboundedReceiver<EndWish>,
     /// Rank 0's part.
     pub chief: Option<Chief>,
+    /// The directory of this process's part of the job, if there is one.
+    pub directory: Option<PathBuf>,
+    /// What is to be done with rank 0's briefing, besides making guests' configurations from it.
+    pub briefed: Option<Briefed>,
+}
+
+/// Hears rank 0's briefing. It may not take long.
+pub type Briefed = Box<dyn FnOnce(&str) + Send + Sync>;
+
+impl RankSetup {
+    /// The same with a directory that lives as long as this process's part of the job, and children that are told of
+    /// this file in it.
+    pub fn with_directory(mut self, directory: &Path, ssh_config: &Path) -> Self {
+        self.directory = Some(directory.to_owned());
+        let application = self.chief.as_mut().and_then(|chief| chief.application.as_mut());
+        let guest = self.guest.as_mut().map(|guest| &mut guest.children);
+        for children in guest.into_iter().chain(application.map(|application| &mut application.children)) {
+            children.ssh_config = Some(ssh_config.to_owned());
+        }
+        self
+    }
 }
 
 /// How a rank's part in the job ended.
@@ -114,11 +141,14 @@ struct RankLife {
     ssh_port: u16,
     outcomes: Outcomes,
     sessions: Sessions,
+    directory: Option<PathBuf>,
+    briefed: Option<Briefed>,
 }
 
 /// Lives one rank's part of the job; returns when it is over and the frame loop was told to stop.
 pub async fn live(setup: RankSetup) -> RankEnd {
-    let RankSetup { me, world, numbers, host, problem, guest, handle, mut events, mut wishes, chief } = setup;
+    let RankSetup { me, world, numbers, host, problem, guest, handle, directory, briefed, .. } = setup;
+    let (mut events, mut wishes, chief) = (setup.events, setup.wishes, setup.chief);
     let job = guest.as_ref().and_then(|plan| plan.children.job.clone());
     let has_taps = guest.as_ref().is_some_and(|plan| plan.tap.is_some());
     let chief =
@@ -138,6 +168,8 @@ pub async fn live(setup: RankSetup) -> RankEnd {
         ssh_port: 0,
         outcomes: Outcomes::default(),
         sessions,
+        directory,
+        briefed,
     };
     life.report(Report::Hello { host, problem }).await;
     while life.end.is_none() {
@@ -262,13 +294,18 @@ impl RankLife {
 
     async fn obey(&mut self, order: Order) {
         match order {
-            Order::Start { fullest_host_ranks } => {
+            Order::Start { fullest_host_ranks, briefing } => {
                 if let Some(chief) = &mut self.chief {
                     chief.control = Some(Control::open());
                 }
+                if let (Some(hear), Some(briefing)) = (self.briefed.take(), &briefing) {
+                    hear(briefing);
+                }
                 if let Some((plan, keeper)) = self.plan.take() {
                     let ways = GuestWays { handle: self.handle.clone(), sessions: self.sessions.clone() };
-                    self.guest = Some(GuestTask::start(plan, keeper, ways, fullest_host_ranks));
+                    let briefing =
+                        Briefing { fullest_host_ranks, text: briefing, directory: self.directory.clone() };
+                    self.guest = Some(GuestTask::start(plan, keeper, ways, briefing));
                 }
             }
             Order::Shutdown { reason, hurry } => {

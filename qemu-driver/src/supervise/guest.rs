@@ -44,17 +44,26 @@ pub struct Launch {
 #[derive(Debug, Default)]
 pub struct GuestFds {
     theirs: Vec<OwnedFd>,
-    /// The reading end of the pipe that is to be its standard input.
+    /// What is to be the guest's standard input.
     input: Option<OwnedFd>,
     ours: OurEnds,
 }
 
-/// The rank's ends of sockets whose other ends the guest inherits.
+/// The rank's ends of what the guest inherits the other ends of.
 #[derive(Debug, Default)]
 pub(super) struct OurEnds {
     qmp: Option<UnixStream>,
     channels: Option<ChannelEnds>,
     input: Option<OwnedFd>,
+}
+
+/// What a launch hands over, and the ends that stay here.
+#[derive(Debug)]
+pub(super) struct GuestEnds {
+    /// With the guest's standard input last, if there is one.
+    pub(super) theirs: Vec<OwnedFd>,
+    pub(super) has_input: bool,
+    pub(super) ours: OurEnds,
 }
 
 /// A guest that has been started. Dropping it stops it and tidies up behind it.
@@ -106,12 +115,11 @@ impl GuestFds {
         Ok(())
     }
 
-    /// What the guest inherits, whether the last of it is its standard input, and the other ends.
-    pub(super) fn into_parts(self) -> (Vec<OwnedFd>, bool, OurEnds) {
+    pub(super) fn into_ends(self) -> GuestEnds {
         let GuestFds { mut theirs, input, ours } = self;
         let has_input = input.is_some();
         theirs.extend(input);
-        (theirs, has_input, ours)
+        GuestEnds { theirs, has_input, ours }
     }
 }
 

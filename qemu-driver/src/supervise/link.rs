@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::guest::{Guest, Launch};
+use super::guest::{Guest, GuestEnds, Launch};
 use super::leftovers::{self, Leftover};
 use super::protocol::{Command, Event, ProcessEnd, line, take_lines};
 use crate::console::Console;
@@ -168,7 +168,7 @@ impl Keeper {
     /// Starts the guest.
     pub async fn launch(self, launch: Launch) -> Result<Guest, SuperviseError> {
         let Launch { argv, env, fds } = launch;
-        let (theirs, has_input, ours) = fds.into_parts();
+        let GuestEnds { theirs, has_input, ours } = fds.into_ends();
         let program = argv.first().cloned().unwrap_or_default();
         let failed = |reason: String| SuperviseError::Launch { program: program.clone(), reason };
         if argv.is_empty() {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::boot::{Boot, BootError};
 use super::super::messages::{Failure, Phase};
-use super::super::plan::GuestPlan;
+use super::super::plan::{Briefing, GuestPlan};
 use super::steps::{answer, log_of_life, monitor, report_leftovers, stop, until_shutdown, until_urgent};
 use super::{GuestFault, GuestNote, GuestOrder, GuestWays, Reply};
 use crate::frame_loop::Command;
@@ -23,7 +23,7 @@ pub(super) struct GuestLife {
     plan: Arc<GuestPlan>,
     boot: Boot,
     ways: GuestWays,
-    fullest_host_ranks: u32,
+    briefing: Briefing,
     orders: mpsc::UnboundedReceiver<GuestOrder>,
     notes: mpsc::UnboundedSender<GuestNote>,
     /// The first guest, once it has crashed: its keeper guards what has to go at the end.
@@ -56,7 +56,7 @@ impl GuestLife {
         plan: GuestPlan,
         keeper: Keeper,
         ways: GuestWays,
-        fullest_host_ranks: u32,
+        briefing: Briefing,
         orders: mpsc::UnboundedReceiver<GuestOrder>,
         notes: mpsc::UnboundedSender<GuestNote>,
     ) -> Self {
@@ -65,7 +65,7 @@ impl GuestLife {
             plan,
             boot,
             ways,
-            fullest_host_ranks,
+            briefing,
             orders,
             notes,
             first: None,
@@ -96,7 +96,7 @@ impl GuestLife {
         let notes = self.notes.clone();
         let tell = move |phase| drop(notes.send(GuestNote::Phase(phase)));
         let booted = tokio::select! {
-            booted = self.boot.start(&self.plan, &self.ways.handle, self.fullest_host_ranks, tell) => booted,
+            booted = self.boot.start(&self.plan, &self.ways.handle, &self.briefing, tell) => booted,
             // What was begun is undone below.
             () = until_shutdown(&mut self.orders) => Err(BootError::Stopped),
         };
