@@ -6,11 +6,17 @@
 pub mod args;
 pub mod bridge;
 mod columns;
+pub mod console;
 pub mod doctor;
+pub mod exec;
 pub mod fault;
 pub mod lab;
 pub mod logs;
+pub mod node_set;
+pub mod port;
 pub mod progress;
+pub mod rsh;
 pub mod run;
+pub(crate) mod session;
 pub mod sim;
 pub mod ssh;
