@@ -9,6 +9,7 @@ mod ready_file;
 mod room;
 #[cfg(feature = "mpi")]
 mod siblings;
+mod slurm;
 mod statistics;
 mod tap;
 mod tell;
