@@ -91,7 +91,8 @@ impl Session {
                         .over_with(Outcome::Failed(format!("the job says what is no answer: {error}")));
                 }
                 Err(_) => {
-                    return self.over_with(Outcome::Failed("the job ended, or its process was killed".into()));
+                    return self
+                        .over_with(Outcome::Failed("the job ended, or its process was killed".into()));
                 }
             }
         }
