@@ -18,7 +18,7 @@ use tracing::Instrument;
 use super::plan::{Seat, usage};
 use super::rank::RankParts;
 use super::tell::Teller;
-use super::{FAILURE, complain, exit_code, siblings};
+use super::{FAILURE, complain, digests, exit_code, siblings};
 use crate::args::{HostDefaults, Options, RankOptions, Span, Usage, report_usage};
 use crate::logs;
 
@@ -56,6 +56,7 @@ pub fn run(options: &Options) -> ExitCode {
         Err(error) => (None, Some(usage(Usage::from(error)))),
     };
     let housemates = housemates(options, &transport);
+    let found = found.or_else(|| digests::check(&housemates, world).err().map(usage));
     let code = run_rank(transport, planned, &housemates, found);
     drop(guard);
     code

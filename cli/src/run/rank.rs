@@ -12,7 +12,7 @@ use mvpnet_transports::Transport;
 use tokio::sync::mpsc;
 
 use super::plan::{Seat, images, plan, switch_config};
-use super::{complain, room};
+use super::{complain, room, writers};
 use crate::args::{self, RankOptions, check};
 
 /// How long a capture may take to be written out at the end.
@@ -135,10 +135,11 @@ fn check_host(housemates: &[RankOptions], world: World) -> Result<(), Problem> {
         if let Ok(rank) = world.rank(options.rank)
             && let Ok(its) = images(options, rank)
         {
-            plans.extend(its);
+            plans.extend(its.into_iter().map(|plan| (rank, plan)));
         }
     }
-    room::check(&plans)
+    writers::check(&plans)?;
+    room::check(plans.iter().map(|(_, plan)| plan))
 }
 
 fn start_capture(
