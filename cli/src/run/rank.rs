@@ -131,11 +131,11 @@ impl LoopPart {
 fn check_host(housemates: &[RankOptions], world: World) -> Result<(), Problem> {
     let mut plans = Vec::new();
     for options in housemates {
-        // A rank whose images are wrong says so itself.
-        if let Ok(rank) = world.rank(options.rank)
-            && let Ok(its) = images(options, rank)
-        {
-            plans.extend(its.into_iter().map(|plan| (rank, plan)));
+        let Ok(rank) = world.rank(options.rank) else { continue };
+        match images(options, rank) {
+            Ok(its) => plans.extend(its.into_iter().map(|plan| (rank, plan))),
+            // A rank whose images are wrong says so itself, and one trouble at a time is enough.
+            Err(_) => return Ok(()),
         }
     }
     writers::check(&plans)?;

@@ -51,7 +51,7 @@ pub enum ImageError {
         image: PathBuf,
     },
     /// The directory for copies or overlays is too full.
-    #[error("directory {}: the disks of {} need {}, and {} are free", dir.display(), image.display(), Size(*needed), Size(*free))]
+    #[error("directory {}: {} needs {}, and {} are free", dir.display(), image.display(), Size(*needed), Size(*free))]
     NoRoom {
         /// The directory.
         dir: PathBuf,

@@ -128,7 +128,7 @@ fn what_cannot_work_is_said_before_anything_is_copied() {
 fn a_run_directory_without_room_is_an_error_with_the_numbers() {
     let dir = tempfile::tempdir().unwrap();
     let error = check_room(dir.path(), Path::new("/i/a.img"), u64::MAX / 2).unwrap_err().to_string();
-    assert!(error.contains("need 8388608.0 TiB, and ") && error.ends_with("iB are free"), "{error}");
+    assert!(error.contains("needs 8388608.0 TiB, and ") && error.ends_with("iB are free"), "{error}");
     check_room(dir.path(), Path::new("/i/a.img"), 1).unwrap();
 }
 
