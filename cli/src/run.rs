@@ -2,20 +2,26 @@
 //! the user is told, and the exit code. What a rank does is the node crate's.
 
 mod digests;
+mod keys;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 mod plan;
 mod rank;
 mod ready_file;
 mod room;
+pub(crate) mod seed;
+mod share;
 #[cfg(feature = "mpi")]
 mod siblings;
+mod ssh_files;
 mod statistics;
 mod tap;
 mod tell;
 mod tunnel;
 pub mod up;
 mod writers;
+
+pub(crate) use ssh_files::SSH_CONFIG;
 
 use std::process::ExitCode;
 

@@ -31,7 +31,7 @@ mod tests;
 pub use check::{RoomNeed, check_room};
 pub use error::{ImageError, Size};
 pub use overlay::OverlayPlan;
-pub use place::{OverlayOwner, overlay_dir, overlay_parents};
+pub use place::{abandoned_overlays, overlay_dir};
 pub(crate) use shared::release;
 pub use shared::{CopyHold, Progress};
 pub use spec::{Control, ImageSpec, ImageSpecError};

@@ -67,18 +67,6 @@ pub fn make_private_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// When a process began, in the kernel's ticks since it booted: with its id that is a name that no other process gets.
-/// None if there is no such process, or if it has ended and is only waited for.
-pub fn born(process: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // proc_pid_stat(5): the name, in parentheses, may have anything in it; the state is field 3, starttime field 22.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    match fields.next()? {
-        "Z" | "X" => None,
-        _ => fields.nth(18)?.parse().ok(),
-    }
-}
-
 /// Finds a program as execvp(3) does: a name with a slash is a path, any other is looked up on `PATH`.
 pub fn find_program(name: impl AsRef<OsStr>) -> Option<PathBuf> {
     let name = Path::new(name.as_ref());
@@ -120,15 +108,6 @@ mod tests {
         std::os::unix::net::UnixListener::bind(&longest).unwrap();
         let error = socket_path(dir.path(), "a", Some(&"j".repeat(room + 1)), rank(1)).unwrap_err();
         assert!(error.to_string().contains("108 bytes, more than the 107"), "{error}");
-    }
-
-    #[test]
-    fn a_process_has_a_birthday_until_it_ends() {
-        assert_eq!(born(std::process::id()), born(std::process::id()));
-        assert!(born(std::process::id()).is_some_and(|born| born > 0));
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        child.wait().unwrap();
-        assert_eq!(born(child.id()), None);
     }
 
     #[test]

@@ -29,8 +29,12 @@ fn spec(fds: &mut GuestFds) -> (VmSpec, UnixStream) {
     let (switch, guest) = UnixStream::pair().unwrap();
     let machine =
         Machine { job: Some("test".into()), memory_mib: 64, ..Machine::new(world.rank(3).unwrap(), world) };
-    let spec =
-        VmSpec { machine, cluster: ClusterNet::Stream(StreamEnd::Inherited(fds.add(guest))), qmp: Some(qmp) };
+    let spec = VmSpec {
+        machine,
+        cluster: ClusterNet::Stream(StreamEnd::Inherited(fds.add(guest))),
+        qmp: Some(qmp),
+        channels: None,
+    };
     (spec, switch)
 }
 

@@ -6,9 +6,10 @@ use std::ffi::OsString;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use super::guests::{CONFIGURATION, GuestFlags};
 use super::help;
 use super::tunnel::TunnelFlags;
-use crate::{bridge, doctor, fault, lab, sim};
+use crate::{bridge, doctor, fault, lab, sim, ssh};
 
 /// Headings of `--help`.
 const GUESTS: &str = "Guests";
@@ -79,6 +80,32 @@ pub enum Command {
         disable_help_flag = true,
     )]
     Fault(fault::Flags),
+
+    /// Log in to a guest of a running job, or run a command there
+    #[command(
+        long_about = ssh::SSH_LONG_ABOUT,
+        override_usage = ssh::SSH_USAGE,
+        after_long_help = ssh::SSH_AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Ssh(ssh::SshFlags),
+
+    /// Copy files to and from guests of a running job
+    #[command(
+        long_about = ssh::CP_LONG_ABOUT,
+        override_usage = ssh::CP_USAGE,
+        after_long_help = ssh::CP_AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Cp(ssh::CpFlags),
+
+    /// Print how ssh reaches the guests of a running job
+    #[command(
+        long_about = ssh::CONFIG_LONG_ABOUT,
+        override_usage = ssh::CONFIG_USAGE,
+        disable_help_flag = true,
+    )]
+    SshConfig(ssh::ConfigFlags),
 
     /// Start, show or end a whole lab on several servers, from one file
     #[command(
@@ -167,10 +194,6 @@ pub struct Flags {
     #[arg(short, long, value_name = "1|0|auto", help_heading = GUESTS)]
     pub kvm: Option<OsString>,
 
-    /// Login name in the guests, letters and digits [default: your own]
-    #[arg(short, long, value_name = "NAME", help_heading = GUESTS)]
-    pub user: Option<OsString>,
-
     /// * Boot this kernel directly, without a boot loader
     #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = GUESTS)]
     pub kernel: Vec<OsString>,
@@ -255,13 +278,34 @@ pub struct Flags {
     #[arg(long, value_name = "FILE", help_heading = IMAGES)]
     pub digests: Option<OsString>,
 
-    /// * Configuration for cloud-init: a NoCloud seed image, or a directory
-    #[arg(short, long, value_name = "PATH", allow_hyphen_values = true, help_heading = IMAGES)]
-    pub cloud_init: Vec<OsString>,
-
     /// Directory for copies of images and for overlays, best on a local disk
     #[arg(short, long, value_name = "DIR", help_heading = IMAGES)]
     pub run_dir: Option<OsString>,
+
+    /// * Configuration of your own for cloud-init: a NoCloud directory, an image of one, or none
+    ///
+    /// Every guest with a disk gets a small second one, labelled CIDATA, by which cloud-init learns its name, address,
+    /// users, keys, /etc/hosts and MPI's settings. A directory is merged into that: its user-data, meta-data and
+    /// vendor-data are kept, its network-config replaces ours, its other files are there too. An image is used as it
+    /// is, with nothing of ours; with `none` there is no such disk (a directory of that name is ./none). See also
+    /// `mvpnet seed`.
+    #[arg(
+        short,
+        long,
+        value_name = "DIR|IMAGE|none",
+        allow_hyphen_values = true,
+        help_heading = CONFIGURATION
+    )]
+    pub cloud_init: Vec<OsString>,
+
+    /// Login name in the guests [default: your own]
+    ///
+    /// It has your keys and the job's, and sudo without a password.
+    #[arg(short, long, value_name = "NAME", help_heading = CONFIGURATION)]
+    pub user: Option<OsString>,
+
+    #[command(flatten)]
+    pub guests: GuestFlags,
 
     /// How frames pass between qemu and mvpnet [default: stream]
     #[arg(short, long, value_name = "stream|dgram", help_heading = NETWORK)]
@@ -297,8 +341,9 @@ pub struct Flags {
 
     /// * What a guest must do to count as booted [default: ssh]
     ///
-    /// ssh: show an ssh banner; console:TEXT: write TEXT to its console; none: nothing, it counts at once.
-    #[arg(long, value_name = "ssh|console:TEXT|none", allow_hyphen_values = true, help_heading = LIFE)]
+    /// ssh: show an ssh banner; cloud-init: have done everything that its configuration says, packages and --run
+    /// included; console:TEXT: write TEXT to its console; none: nothing, it counts at once.
+    #[arg(long, value_name = "ssh|cloud-init|console:TEXT|none", allow_hyphen_values = true, help_heading = LIFE)]
     pub ready: Vec<OsString>,
 
     /// How long to wait for each guest to boot [default: 90, more in software emulation]

@@ -111,6 +111,9 @@ pub enum Usage {
     /// A host that cannot be found, or an address that is not this machine's.
     #[error("{0}")]
     Tunnel(String),
+    /// What guests cannot be told.
+    #[error("{0}")]
+    Guests(String),
     /// Something about a scenario to be simulated.
     #[error("{0}")]
     Scenario(String),

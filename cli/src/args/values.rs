@@ -15,6 +15,7 @@ use mvpnet_settings::binary_size;
 use mvpnet_switch::{MacPolicy, World};
 use thiserror::Error;
 
+use super::guests::ready_cloud_init;
 use crate::logs::{Level, LevelError, LogFilter, LogFilterError};
 
 /// MTUs of the guest network. 576 is what every IPv4 host must be able to take (RFC 791 section 3.2); 65535 is the
@@ -165,10 +166,11 @@ pub fn ready(value: &OsStr) -> Result<ReadyWhen, ValueError> {
     match text.split_once(':') {
         None if text.eq_ignore_ascii_case("ssh") => Ok(ReadyWhen::Ssh),
         None if text.eq_ignore_ascii_case("none") => Ok(ReadyWhen::Started),
+        None if text.eq_ignore_ascii_case("cloud-init") => Ok(ready_cloud_init()),
         Some((kind, what)) if kind.eq_ignore_ascii_case("console") && !what.is_empty() => {
             Ok(ReadyWhen::Console(what.to_owned()))
         }
-        _ => Err(ValueError::Expected("ssh, console:TEXT or none")),
+        _ => Err(ValueError::Expected("ssh, cloud-init, console:TEXT or none")),
     }
 }
 
@@ -199,16 +201,6 @@ pub fn job(value: &OsStr) -> Result<String, ValueError> {
         ));
     }
     Ok(text.to_owned())
-}
-
-/// `--user`.
-pub fn user(value: &OsStr) -> Result<String, ValueError> {
-    let text = text(value)?;
-    if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        Ok(text.to_owned())
-    } else {
-        Err(ValueError::Expected("a login name of letters and digits"))
-    }
 }
 
 /// `--domain`.

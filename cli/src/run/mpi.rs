@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use mvpnet_node::control::JobDirectory;
 use mvpnet_node::job::{Numbers, Problem, RankEnd, RankSetup, Watch, listen, live};
 use mvpnet_qemu_driver::supervise::Leftover;
 use mvpnet_transports::Transport;
@@ -15,8 +16,10 @@ use mvpnet_transports::mpi::{InitError, Leftovers, MpiConfig, MpiTransport, left
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
+use super::keys::Briefing;
 use super::plan::{Seat, usage};
-use super::rank::RankParts;
+use super::rank::{RankParts, placed};
+use super::ssh_files::{Guests, SshFiles};
 use super::tell::Teller;
 use super::{FAILURE, complain, digests, exit_code, siblings};
 use crate::args::{HostDefaults, Options, RankOptions, Span, Usage, report_usage};
@@ -57,7 +60,8 @@ pub fn run(options: &Options) -> ExitCode {
     };
     let housemates = housemates(options, &transport);
     let found = found.or_else(|| digests::check(&housemates, world).err().map(usage));
-    let code = run_rank(transport, planned, &housemates, found);
+    let ours = world.ranks().map(|rank| options.is_told(rank.index())).collect();
+    let code = run_rank(transport, planned, ours, &housemates, found);
     drop(guard);
     code
 }
@@ -97,6 +101,7 @@ fn housemates(options: &Options, transport: &MpiTransport) -> Vec<RankOptions> {
 fn run_rank(
     transport: MpiTransport,
     options: RankOptions,
+    ours: Vec<bool>,
     housemates: &[RankOptions],
     found: Option<Problem>,
 ) -> ExitCode {
@@ -120,6 +125,8 @@ fn run_rank(
             std::process::exit(FAILURE);
         }
     };
+    let guests = Guests { world, numbers: Numbers::whole(world), ours, user: options.shared.user.clone() };
+    let way_in = WayIn { guests, briefing: parts.briefing().cloned() };
     let (notices, heard) = mpsc::unbounded_channel();
     let (wish, wishes) = mpsc::unbounded_channel();
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
@@ -129,6 +136,7 @@ fn run_rank(
         wish,
         Teller::new(world, Numbers::whole(world), &options),
         heard,
+        way_in,
         options.shared.exit_on_eof,
         span,
     );
@@ -175,12 +183,40 @@ fn sweep_up(leftovers: &[Leftover]) {
     }
 }
 
+/// How ssh on this host gets into the guests.
+struct WayIn {
+    guests: Guests,
+    /// Rank 0's, which knows it before the others.
+    briefing: Option<Briefing>,
+}
+
+impl WayIn {
+    /// Has it written down: at rank 0 by who hears how far the guests are, at others once, when rank 0 has said what the
+    /// keys are.
+    fn lay(self, directory: &Path, setup: &mut RankSetup, teller: Teller) -> Teller {
+        let Self { guests, briefing } = self;
+        if setup.chief.is_some() {
+            return teller.with_ssh_files(SshFiles::new(directory, guests, briefing.as_ref()));
+        }
+        let directory = directory.to_owned();
+        setup.briefed = Some(Box::new(move |text| {
+            let briefing = Briefing::read(text).inspect_err(|error| tracing::error!("{error}")).ok();
+            let files = SshFiles::new(&directory, guests, briefing.as_ref());
+            if let Err(error) = files.write(&[]) {
+                tracing::warn!("`mvpnet ssh` will not work on this host: {error}");
+            }
+        }));
+        teller
+    }
+}
+
 /// Starts the thread of the control plane.
 fn spawn_control(
-    mut setup: RankSetup,
+    setup: RankSetup,
     wish: mpsc::UnboundedSender<mvpnet_node::job::EndWish>,
     teller: Teller,
     heard: mpsc::UnboundedReceiver<mvpnet_node::job::Notice>,
+    way_in: WayIn,
     exit_on_eof: bool,
     span: tracing::Span,
 ) -> std::io::Result<JoinHandle<RankEnd>> {
@@ -197,6 +233,12 @@ fn spawn_control(
         };
         runtime.block_on(async move {
             let is_chief = setup.chief.is_some();
+            let directory = JobDirectory::make().await;
+            let mut setup = placed(setup, &directory);
+            let teller = match &directory {
+                Ok(directory) => way_in.lay(directory.path(), &mut setup, teller),
+                Err(_) => teller,
+            };
             match listen(Watch { stdin: exit_on_eof && is_chief, parent: true }) {
                 Ok(wishes) => setup.wishes = wishes,
                 Err(error) => complain(&format!("signals cannot be handled: {error}")),
@@ -206,6 +248,9 @@ fn spawn_control(
             let end = live(setup).instrument(span).await;
             if is_chief {
                 let _ = teller.await;
+            }
+            if let Ok(directory) = directory {
+                directory.remove().await;
             }
             end
         })

@@ -13,6 +13,9 @@ use mvpnet_qemu_driver::spec::{DirectBoot, Machine, Seed, UserNet};
 use mvpnet_qemu_driver::supervise::{KeeperSpec, Leftover, StopLadder};
 use mvpnet_switch::{Config, Rank, Topology, World};
 
+use super::keys::{Briefing, home};
+use super::seed::Configuration;
+use super::share::shares;
 use crate::args::{NetKind, RankOptions, Shared, Usage, check};
 use crate::logs::file_in;
 
@@ -21,6 +24,10 @@ pub struct RankPlan {
     pub guest: GuestPlan,
     /// Rank 0's only.
     pub application: Option<ApplicationPlan>,
+    /// Rank 0's only, if any guest is configured by it.
+    pub briefing: Option<Briefing>,
+    /// What the user should know, although nothing is wrong.
+    pub notes: Vec<String>,
 }
 
 /// Where a rank is in its job and in the guests' network.
@@ -83,7 +90,16 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
         job: shared.job.clone(),
         user: shared.user.clone(),
         log_dir: shared.log_dir.clone(),
+        ssh_config: None,
     };
+    let configuration = Configuration::of(options, me, world)?;
+    let is_told = matches!(configuration, Configuration::Ours(_));
+    let (image, seed) = match configuration {
+        Configuration::None => (None, None),
+        Configuration::Image(path) => (Some(Seed::Image(path)), None),
+        Configuration::Ours(recipe) => (None, Some(recipe.host_seed())),
+    };
+    shares(options)?;
     let machine = Machine {
         job: shared.job.clone(),
         qemu,
@@ -92,7 +108,7 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
         cpu: options.cpu.clone(),
         smp: options.smp.clone(),
         memory_mib: options.memory_mib,
-        seed: options.cloud_init.as_deref().map(seed).transpose()?,
+        seed: image,
         direct_boot: direct_boot(options)?,
         mtu: u16::try_from(shared.mtu())
             .map_err(|_| wrong(format!("--mtu {} is more than a NIC has", shared.mtu())))?,
@@ -106,7 +122,9 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
     };
     let guest = GuestPlan {
         machine,
+        seed,
         images: images(options, me)?,
+        no_exec: false,
         link: link_kind(shared.net),
         tap: None,
         socket_dir: shared.socket_dir.clone(),
@@ -123,7 +141,15 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
         leftovers,
     };
     check_sockets(&guest)?;
-    Ok(RankPlan { guest, application: is_chief.then(|| application(options, children)).flatten() })
+    let (briefing, notes) = match is_chief && options.anybody_is_told {
+        true => {
+            Briefing::find(&shared.guests, home().as_deref()).map(|(found, notes)| (Some(found), notes))?
+        }
+        false => (None, Vec::new()),
+    };
+    let notes = if is_told { notes } else { Vec::new() };
+    let application = is_chief.then(|| application(options, children)).flatten();
+    Ok(RankPlan { guest, application, briefing, notes })
 }
 
 fn application(options: &RankOptions, children: Children) -> Option<ApplicationPlan> {
@@ -183,14 +209,6 @@ fn qemu_img(shared: &Shared) -> Option<PathBuf> {
     beside.or_else(|| check::find_program(NAME.as_ref(), std::env::var_os("PATH").as_deref()).ok())
 }
 
-fn seed(path: &Path) -> Result<Seed, Problem> {
-    match path.metadata() {
-        Ok(found) if found.is_dir() => Ok(Seed::Directory(path.into())),
-        Ok(_) => Ok(Seed::Image(path.into())),
-        Err(error) => Err(wrong(format!("--cloud-init {}: {error}", path.display()))),
-    }
-}
-
 fn direct_boot(options: &RankOptions) -> Result<Option<DirectBoot>, Problem> {
     let Some(kernel) = &options.kernel else { return Ok(None) };
     readable("--kernel", kernel)?;
@@ -219,11 +237,11 @@ pub fn usage(error: Usage) -> Problem {
 }
 
 /// The command line is to blame.
-fn wrong(text: String) -> Problem {
+pub fn wrong(text: String) -> Problem {
     Problem { text, usage: true, of_job: false }
 }
 
 /// The machine is to blame.
-fn unable(text: String) -> Problem {
+pub fn unable(text: String) -> Problem {
     Problem { text, usage: false, of_job: false }
 }

@@ -3,46 +3,43 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::unistd::{AccessFlags, access, geteuid, gethostname};
 
-use crate::names::{born, make_private_dir};
+use super::overlay::is_written;
+use crate::names::make_private_dir;
+use crate::process::Process;
 use crate::supervise::Leftover;
 
 /// The process that a directory of overlays belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OverlayOwner {
-    /// Its process id.
-    pub process: u32,
-    /// When it began: see [`born`].
-    pub born: u64,
-    /// Its host: the directory may be shared by several.
-    pub host: String,
+struct Owner {
+    process: Process,
+    /// The directory may be shared by several.
+    host: String,
 }
 
-impl OverlayOwner {
+impl Owner {
     /// Of a directory's name; none if it is no directory of overlays.
-    pub fn of(name: &OsStr) -> Option<Self> {
+    fn of(name: &OsStr) -> Option<Self> {
         let mut parts = name.to_str()?.splitn(3, '.');
-        let process = parts.next()?.parse().ok()?;
-        let born = parts.next()?.parse().ok()?;
+        let (number, born) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         let host = parts.next().filter(|host| !host.is_empty())?.to_owned();
-        Some(Self { process, born, host })
+        Some(Self { process: Process { number, born }, host })
     }
 
     /// This process.
     fn this() -> Self {
-        let process = std::process::id();
         let host = gethostname().unwrap_or_default().to_string_lossy().into_owned();
         let host = if host.is_empty() { "localhost".to_owned() } else { host };
-        Self { process, born: born(process).unwrap_or_default(), host }
+        Self { process: Process::this(), host }
     }
 
     fn name(&self) -> String {
-        let Self { process, born, host } = self;
-        format!("{process}.{born}.{host}")
+        format!("{}.{}", self.process, self.host)
     }
 }
 
@@ -51,12 +48,36 @@ impl OverlayOwner {
 pub fn overlay_dir(run_dir: Option<&Path>) -> PathBuf {
     let parent =
         run_dir.map_or_else(large_files, |dir| std::path::absolute(dir).unwrap_or_else(|_| dir.into()));
-    parent.join(format!("mvpnet-{}", geteuid())).join(OverlayOwner::this().name())
+    parent.join(format!("mvpnet-{}", geteuid())).join(Owner::this().name())
 }
 
-/// The directories in which jobs of this user have theirs, unless they were told otherwise.
-pub fn overlay_parents() -> Vec<PathBuf> {
-    candidates().into_iter().map(|dir| dir.join(format!("mvpnet-{}", geteuid()))).collect()
+/// Directories of overlays, whole, that were left by processes of this host and user that are dead: such as remain when
+/// the host loses its power. Those in run directories are not known of here.
+pub fn abandoned_overlays() -> Vec<PathBuf> {
+    let parents = candidates().into_iter().map(|dir| dir.join(format!("mvpnet-{}", geteuid())));
+    parents.flat_map(|parent| abandoned_in(&parent)).collect()
+}
+
+fn abandoned_in(parent: &Path) -> Vec<PathBuf> {
+    let ours = |dir: &Path| {
+        dir.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw())
+    };
+    if !ours(parent) {
+        return Vec::new();
+    }
+    let here = Owner::this().host;
+    let entries = |dir: &Path| {
+        std::fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
+    };
+    let is_left = |dir: &PathBuf| {
+        let owner = dir.file_name().and_then(Owner::of);
+        let dead = owner.is_some_and(|owner| owner.host == here && !owner.process.lives());
+        // Numbers mean nothing in another container of this host; locks do.
+        ours(dir) && dead && !entries(dir).any(|overlay| is_written(&overlay))
+    };
+    let mut left: Vec<PathBuf> = entries(parent).filter(is_left).collect();
+    left.sort();
+    left
 }
 
 fn candidates() -> Vec<PathBuf> {
@@ -114,15 +135,28 @@ mod tests {
     #[test]
     fn a_directory_says_whose_it_is() {
         let dir = overlay_dir(Some(Path::new("/r")));
-        let owner = OverlayOwner::of(dir.file_name().unwrap()).unwrap();
-        assert_eq!(owner, OverlayOwner::this());
-        assert_eq!((owner.process, Some(owner.born)), (std::process::id(), born(std::process::id())));
+        let owner = Owner::of(dir.file_name().unwrap()).unwrap();
+        assert_eq!((&owner, owner.process), (&Owner::this(), Process::this()));
         assert!(dir.starts_with(format!("/r/mvpnet-{}", geteuid())), "{}", dir.display());
-        let of = |name: &str| OverlayOwner::of(OsStr::new(name)).map(|owner| owner.host);
+        let of = |name: &str| Owner::of(OsStr::new(name)).map(|owner| owner.host);
         assert_eq!(of("7.8.n1.example.org").as_deref(), Some("n1.example.org"));
         for other in ["7.8", "7.8.", "7", "x.8.n1", "7.x.n1", "", ".", "-7.8.n1"] {
             assert_eq!(of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn what_a_dead_process_of_this_host_has_left_is_found_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let this = Owner::this();
+        let dead = Owner { process: Process { born: this.process.born + 1, ..this.process }, ..this.clone() };
+        let elsewhere = Owner { host: format!("{}x", this.host), ..dead.clone() };
+        for name in [this.name(), dead.name(), elsewhere.name(), "something else".into()] {
+            std::fs::create_dir(home.path().join(name)).unwrap();
+        }
+        std::fs::write(home.path().join(dead.name()).join("a.0.qcow2"), "").unwrap();
+        assert_eq!(abandoned_in(home.path()), [home.path().join(dead.name())]);
+        assert_eq!(abandoned_in(&home.path().join("absent")), [PathBuf::new(); 0]);
     }
 
     #[test]

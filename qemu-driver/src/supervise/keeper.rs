@@ -219,7 +219,7 @@ impl Keeper {
                 let count = self.leftovers.len();
                 self.tell(&Event::Guarding { count });
             }
-            Command::Launch { argv, env, fds } => match self.launch(&argv, env, fds) {
+            Command::Launch { argv, env, fds, has_input } => match self.launch(&argv, env, fds, has_input) {
                 Ok(pid) => {
                     self.log.line(format_args!("started {pid}: {argv:?}"));
                     self.tell(&Event::Launched { pid });
@@ -240,9 +240,19 @@ impl Keeper {
         }
     }
 
-    fn launch(&mut self, argv: &[OsString], env: Vec<(OsString, OsString)>, fds: u32) -> io::Result<i32> {
-        let received = std::mem::take(&mut self.received_fds);
-        let result = self.spawn(argv, env, fds, &received);
+    fn launch(
+        &mut self,
+        argv: &[OsString],
+        env: Vec<(OsString, OsString)>,
+        fds: u32,
+        has_input: bool,
+    ) -> io::Result<i32> {
+        let mut received = std::mem::take(&mut self.received_fds);
+        let input = check_numbers(&received, fds).and_then(|()| {
+            let last = if has_input { received.pop() } else { None };
+            last.map(take_input).transpose()
+        });
+        let result = input.and_then(|input| self.spawn(argv, env, input));
         // The guest has them; here they would keep its sockets open after its end.
         for fd in received {
             let _ = close(fd);
@@ -262,15 +272,10 @@ impl Keeper {
         &mut self,
         argv: &[OsString],
         env: Vec<(OsString, OsString)>,
-        fds: u32,
-        received: &[RawFd],
+        input: Option<File>,
     ) -> io::Result<Child> {
         if self.guest.is_some() {
             return Err(io::Error::other("a guest runs already"));
-        }
-        let expected: Vec<RawFd> = (0..fds).map(|n| (GuestFd::FIRST + n).cast_signed()).collect();
-        if received != expected {
-            return Err(io::Error::other(format!("descriptors {received:?} came instead of {expected:?}")));
         }
         // Own process group: a wrapper's children are stopped with it.
         Process::new("/proc/self/exe")
@@ -279,7 +284,7 @@ impl Keeper {
             .arg(std::process::id().to_string())
             .args(argv)
             .envs(env)
-            .stdin(Stdio::null())
+            .stdin(input.map_or_else(Stdio::null, Stdio::from))
             .process_group(0)
             .spawn()
     }
@@ -365,6 +370,21 @@ impl Keeper {
         // A rank that is gone is noticed when reading.
         let _ = (&self.control).write_all(&line(event));
     }
+}
+
+fn check_numbers(received: &[RawFd], fds: u32) -> io::Result<()> {
+    let expected: Vec<RawFd> = (0..fds).map(|n| (GuestFd::FIRST + n).cast_signed()).collect();
+    if received == expected {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("descriptors {received:?} came instead of {expected:?}")))
+}
+
+/// Opens the pipe that came as `fd` anew, so that it is closed at the right time, and gives up the number.
+fn take_input(fd: RawFd) -> io::Result<File> {
+    let input = File::open(format!("/proc/self/fd/{fd}"));
+    let _ = close(fd);
+    input
 }
 
 // Supervision waits for real processes.

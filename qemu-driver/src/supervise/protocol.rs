@@ -30,6 +30,8 @@ pub(super) enum Command {
         env: Vec<(OsString, OsString)>,
         /// How many descriptors come with this line; they become 3, 4, …
         fds: u32,
+        /// Whether the last of them, a pipe, becomes its standard input instead.
+        has_input: bool,
     },
     /// The power button was pressed: if the rank dies now, the guest gets the rest of this time, within
     /// bounds.
@@ -146,7 +148,12 @@ mod tests {
                     Leftover::Copy { path: odd.clone().into(), lock: "/l".into(), delete: true },
                 ],
             },
-            Command::Launch { argv: vec![odd.clone()], env: vec![("A".into(), odd)], fds: 2 },
+            Command::Launch {
+                argv: vec![odd.clone()],
+                env: vec![("A".into(), odd)],
+                fds: 2,
+                has_input: true,
+            },
             Command::Finish,
         ];
         let mut bytes: Vec<u8> = commands.iter().flat_map(line).collect();
