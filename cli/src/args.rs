@@ -95,7 +95,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
         Some(Command::Up(up)) => {
             let up = *up;
             let ranks = options::one("--ranks", &up.ranks, values::ranks)?;
-            let options = Options::read(up.launch)?;
+            let options = Options::read(up.launch)?.with_overlays();
             let reach = Reach::read(&up.tunnel, ranks.ok_or(Usage::NoRanks)?)?;
             Invocation::Up { reach, options }
         }

@@ -137,6 +137,9 @@ pub enum Usage {
         /// The application.
         application: String,
     },
+    /// An image that is not what it should be.
+    #[error("{0}")]
+    Digest(String),
     /// `--initrd` or `--append` without `--kernel`.
     #[error("rank {rank} has {flag} but no kernel: name one with --kernel FILE")]
     NoKernel {

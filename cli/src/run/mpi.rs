@@ -22,7 +22,7 @@ use super::rank::{RankParts, placed};
 use super::slurm::{self, Slurm};
 use super::ssh_files::{Guests, SshFiles};
 use super::tell::Teller;
-use super::{FAILURE, complain, exit_code, siblings};
+use super::{FAILURE, complain, digests, exit_code, siblings};
 use crate::args::{HostDefaults, Options, RankOptions, SlurmEnv, SlurmFacts, Span, Usage, report_usage};
 use crate::logs;
 
@@ -75,6 +75,7 @@ pub fn run(options: &Options) -> ExitCode {
         slurm.tell(&options, portion);
     }
     let housemates = housemates(&options, &transport, &host);
+    let found = found.or_else(|| digests::check(&housemates, world).err().map(usage));
     let ours = world.ranks().map(|rank| options.is_told(rank.index())).collect();
     let code = run_rank(transport, planned, ours, &housemates, found, slurm);
     drop(guard);

@@ -20,7 +20,7 @@ use super::slurm::Slurm;
 use super::ssh_files::{Guests, SshFiles};
 use super::tap::TapPlan;
 use super::tell::Teller;
-use super::{FAILURE, complain, exit_code, tunnel};
+use super::{FAILURE, complain, digests, exit_code, tunnel};
 use crate::args::{HostDefaults, Options, RankOptions, Reach, Usage, report_usage};
 use crate::logs;
 
@@ -102,6 +102,7 @@ fn prepare(reach: &Reach, mut options: Options) -> Result<Prepared, Usage> {
         span.ranks().map(|rank| options.for_rank(rank, *span, &host)).collect::<Result<_, _>>()?;
     let logs: Vec<_> = planned.iter().map(RankOptions::rank_log).collect();
     let _guard = logs::start(&logs, options.shared.stderr_level)?;
+    digests::check(&planned, network)?;
     if let Some(found) = found.filter(|_| options.shared.progress) {
         complain(&found.described);
     }
