@@ -101,7 +101,9 @@ impl RankParts {
         let chief = notices.map(|notices| Chief { application: application.flatten(), notices });
         let guest = if problem.is_some() { None } else { guest };
         let Seat { me, world, numbers, .. } = seat;
-        let setup = RankSetup { me, world, numbers, host, problem, guest, handle, events, wishes, chief };
+        let answers = chief.is_some();
+        let setup =
+            RankSetup { me, world, numbers, host, problem, guest, handle, events, wishes, answers, chief };
         (LoopPart { switch, tap, capture, mailbox, number: seat.number() }, setup)
     }
 }
