@@ -99,6 +99,7 @@ impl Recipe {
             domains: shared.domains.clone(),
             exec: guests.exec,
         };
+        cluster.check(me).map_err(|error| wrong(error.to_string()))?;
         Ok(Self { cluster, own, rank: me })
     }
 
