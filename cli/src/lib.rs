@@ -12,5 +12,6 @@ pub mod lab;
 pub mod logs;
 pub mod progress;
 pub mod run;
+pub mod seed;
 pub mod sim;
 pub mod ssh;

@@ -1,7 +1,7 @@
 //! Running a job, once the command line is understood: from options to plans, the threads of a rank, what
 //! the user is told, and the exit code. What a rank does is the node crate's.
 
-mod keys;
+pub(crate) mod keys;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 mod plan;
