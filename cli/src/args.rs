@@ -15,6 +15,7 @@ mod host;
 mod options;
 mod per_rank;
 mod seed;
+mod slurm;
 #[cfg(test)]
 mod tests;
 mod tunnel;
@@ -33,6 +34,7 @@ pub use host::{HostDefaults, search_domains};
 pub use options::{GRACE, GRACE_EMULATED, Options, RankOptions, Shared};
 pub use per_rank::PerRank;
 pub use seed::SeedOptions;
+pub use slurm::{Portion, SlurmEnv, SlurmFacts, group_limit};
 pub use tunnel::{Reach, Span, Tunnel, host};
 pub use usage::{USAGE_EXIT_CODE, Usage, report_usage, usage_text};
 pub use values::{Capture, JOB_NAME_MAX, MTU, NetKind, ValueError, memory_mib};

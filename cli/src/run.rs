@@ -12,6 +12,7 @@ pub(crate) mod seed;
 mod share;
 #[cfg(feature = "mpi")]
 mod siblings;
+mod slurm;
 mod ssh_files;
 mod statistics;
 mod tap;

@@ -47,6 +47,9 @@ pub use protocol::ProcessEnd;
 pub const KEEPER: &str = "__keeper";
 /// The hidden subcommand that becomes the guest.
 pub const EXEC: &str = "__exec";
+/// Its second word: whether the guest hears SIGTERM.
+const DEAF: &str = "deaf";
+const HEARS: &str = "hears";
 
 /// Runs the hidden subcommand that a program's arguments ask for, if they do. To be called first in `main`,
 /// while the program has one thread.

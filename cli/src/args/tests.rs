@@ -275,7 +275,11 @@ fn a_guest_is_told_what_it_can_hear() {
 
 #[test]
 fn the_host_fills_in_what_flags_leave_open() {
-    let host = HostDefaults { domains: vec!["a.org".to_owned()], user: Some("joe-x".to_owned()) };
+    let host = HostDefaults {
+        domains: vec!["a.org".to_owned()],
+        user: Some("joe-x".to_owned()),
+        ..HostDefaults::default()
+    };
     let options = launch("-i x").unwrap().for_rank(0, Span::whole(1), &host).unwrap();
     assert_eq!((options.shared.user, options.shared.domains), (host.user.clone(), host.domains.clone()));
     let options =

@@ -124,6 +124,7 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
         machine,
         seed,
         images: images(options, me)?,
+        no_exec: false,
         link: link_kind(shared.net),
         tap: None,
         socket_dir: shared.socket_dir.clone(),

@@ -105,6 +105,8 @@ impl Boot {
         let qmp = fds
             .add_qmp()
             .map_err(|error| BootError::Io { what: "no socket for the monitor".into(), error })?;
+        fds.add_console_input()
+            .map_err(|error| BootError::Io { what: "no pipe for the console".into(), error })?;
         let mut spec = describe(plan, net, ssh_port, qmp);
         spec.machine.seed = self.seed.clone().or(spec.machine.seed);
         let ours = match ours {
@@ -309,5 +311,5 @@ fn describe(plan: &GuestPlan, cluster: ClusterNet, ssh_port: u16, qmp: GuestFd) 
     let mut machine = plan.machine.clone();
     machine.disks = plan.images.iter().map(|image| image.drive.clone()).collect();
     machine.user_net.ssh_port = Some(ssh_port);
-    VmSpec { machine, cluster, qmp: Some(qmp) }
+    VmSpec { machine, cluster, qmp: Some(qmp), channels: None }
 }

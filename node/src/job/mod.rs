@@ -6,7 +6,7 @@ mod changes;
 mod children;
 mod coordinator;
 mod guest;
-mod messages;
+pub(crate) mod messages;
 mod numbers;
 mod plan;
 mod rank;

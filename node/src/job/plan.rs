@@ -62,6 +62,8 @@ pub struct GuestPlan {
     pub seed: Option<HostSeed>,
     /// The disks.
     pub images: Vec<ImagePlan>,
+    /// Whether commands from outside are kept out of the guest: it has no channel for them, and they are refused.
+    pub no_exec: bool,
     /// How frames are framed on the guest's link.
     pub link: LinkKind,
     /// The host's interface that takes the place of the link, for a guest whose frames the kernel carries.

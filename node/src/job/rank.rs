@@ -14,13 +14,14 @@ use self::chief::{ChiefState, Happening};
 use self::faults::Outcomes;
 use super::application::ApplicationPlan;
 use super::changes::Changes;
-use super::guest::{GuestNote, GuestOrder, GuestTask};
+use super::guest::{GuestNote, GuestOrder, GuestTask, GuestWays};
 use super::messages::{CounterList, Failure, Message, Order, Phase, Problem, Report};
 use super::numbers::Numbers;
 use super::plan::{Briefing, GuestPlan};
 use super::signals::EndWish;
 use crate::control::Control;
 use crate::frame_loop::{Command, Event, LoopHandle};
+use crate::session::{Place, Sessions};
 
 /// Something that the user is told, by the process of rank 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +140,7 @@ struct RankLife {
     /// The port on this host that leads to the guest, once it is up.
     ssh_port: u16,
     outcomes: Outcomes,
+    sessions: Sessions,
     directory: Option<PathBuf>,
     briefed: Option<Briefed>,
 }
@@ -152,6 +154,7 @@ pub async fn live(setup: RankSetup) -> RankEnd {
     let chief =
         chief.map(|chief| ChiefState::new(chief, Changes::new(world, numbers, job).with_taps(has_taps)));
     let (plan, problem) = with_keeper(guest, problem).await;
+    let sessions = Sessions::start(Place { me, world, numbers }, handle.clone());
     let mut life = RankLife {
         me,
         world,
@@ -164,6 +167,7 @@ pub async fn live(setup: RankSetup) -> RankEnd {
         broken: false,
         ssh_port: 0,
         outcomes: Outcomes::default(),
+        sessions,
         directory,
         briefed,
     };
@@ -180,6 +184,7 @@ pub async fn live(setup: RankSetup) -> RankEnd {
             outcome = life.outcomes.next() => life.on_outcome(outcome),
         }
     }
+    life.sessions.close().await;
     if let Some(control) = life.chief.as_mut().and_then(|chief| chief.control.take()) {
         control.close().await;
     }
@@ -229,6 +234,7 @@ impl RankLife {
     async fn on_event(&mut self, event: Event) {
         match event {
             Event::Message { from, payload } => match Message::decode(&payload) {
+                Ok(Message::Session(packet)) => self.sessions.packet(from, packet, payload.len()),
                 Ok(Message::Report(report)) => self.on_report(from, report).await,
                 Ok(Message::Order(order)) if from.index() == 0 => self.obey(order).await,
                 Ok(Message::Change(order)) if from.index() == 0 => self.change(order).await,
@@ -241,6 +247,7 @@ impl RankLife {
                 }
                 Err(error) => tracing::warn!("rank {from} sent what is no message: {error}"),
             },
+            Event::PeerGone(rank) => self.sessions.peer_gone(rank),
             Event::ShutdownAddress => {
                 let by = format!("the guest of rank {} asked for the shutdown address", self.number);
                 self.wish(EndWish { by, hurry: false }).await;
@@ -295,9 +302,10 @@ impl RankLife {
                     hear(briefing);
                 }
                 if let Some((plan, keeper)) = self.plan.take() {
+                    let ways = GuestWays { handle: self.handle.clone(), sessions: self.sessions.clone() };
                     let briefing =
                         Briefing { fullest_host_ranks, text: briefing, directory: self.directory.clone() };
-                    self.guest = Some(GuestTask::start(plan, keeper, self.handle.clone(), briefing));
+                    self.guest = Some(GuestTask::start(plan, keeper, ways, briefing));
                 }
             }
             Order::Shutdown { reason, hurry } => {
