@@ -189,3 +189,6 @@ fn own_keys(home: Option<&Path>) -> (Vec<AuthorizedKey>, Vec<String>) {
     let notes = if keys.is_empty() { vec![note.to_owned()] } else { Vec::new() };
     (keys, notes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,3 +145,6 @@ fn user(options: &RankOptions) -> Result<String, Problem> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
