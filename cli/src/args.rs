@@ -14,6 +14,7 @@ mod help;
 mod host;
 mod options;
 mod per_rank;
+mod seed;
 mod slurm;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use help::long_version;
 pub use host::{HostDefaults, search_domains};
 pub use options::{GRACE, GRACE_EMULATED, Options, RankOptions, Shared};
 pub use per_rank::PerRank;
+pub use seed::SeedOptions;
 pub use slurm::{Portion, SlurmEnv, SlurmFacts, group_limit};
 pub use tunnel::{Reach, Span, Tunnel, host};
 pub use usage::{USAGE_EXIT_CODE, Usage, report_usage, usage_text};
@@ -53,6 +55,8 @@ pub enum Invocation {
     Sim(crate::sim::Options),
     /// Change a job that runs.
     Fault(crate::fault::Options),
+    /// Write what a guest would be told.
+    Seed(Box<SeedOptions>),
     /// Log in to a guest.
     Ssh(crate::ssh::SshFlags),
     /// Copy files to and from guests.
@@ -111,6 +115,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
         }
         Some(Command::Sim(flags)) => Invocation::Sim(crate::sim::Options::read(flags)?),
         Some(Command::Fault(flags)) => Invocation::Fault(crate::fault::Options::read(flags)?),
+        Some(Command::Seed(flags)) => Invocation::Seed(Box::new(SeedOptions::read(*flags)?)),
         Some(Command::Ssh(flags)) => Invocation::Ssh(flags),
         Some(Command::Cp(flags)) => Invocation::Cp(flags),
         Some(Command::SshConfig(flags)) => Invocation::SshConfig(flags),
@@ -131,6 +136,7 @@ fn help_of(word: Option<&OsString>) -> &'static str {
         Some("up") => "mvpnet up --help",
         Some("sim") => "mvpnet sim --help",
         Some("fault") => "mvpnet fault --help",
+        Some("seed") => "mvpnet seed --help",
         Some("ssh") => "mvpnet ssh --help",
         Some("cp") => "mvpnet cp --help",
         Some("ssh-config") => "mvpnet ssh-config --help",

@@ -17,6 +17,7 @@ pub mod progress;
 pub mod ps;
 pub mod reset;
 pub mod run;
+pub mod seed;
 pub mod sim;
 pub mod ssh;
 pub mod status;

@@ -29,6 +29,7 @@ fn run(invocation: &Invocation) -> ExitCode {
         Invocation::Up { reach, options } => run::up::run(reach, options),
         Invocation::Sim(options) => mvpnet_cli::sim::run(options),
         Invocation::Fault(options) => fault::run(options),
+        Invocation::Seed(options) => mvpnet_cli::seed::run(options),
         Invocation::Ssh(flags) => ssh::ssh(flags),
         Invocation::Cp(flags) => ssh::cp(flags),
         Invocation::SshConfig(flags) => ssh::config(flags),

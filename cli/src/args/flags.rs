@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::guests::{CONFIGURATION, GuestFlags};
 use super::help;
 use super::tunnel::TunnelFlags;
-use crate::{bridge, doctor, down, fault, gc, lab, ps, reset, sim, ssh, status};
+use crate::{bridge, doctor, down, fault, gc, lab, ps, reset, seed, sim, ssh, status};
 
 /// Headings of `--help`.
 const GUESTS: &str = "Guests";
@@ -130,6 +130,15 @@ pub enum Command {
         disable_help_flag = true,
     )]
     Fault(fault::Flags),
+
+    /// Write what a guest would be told by cloud-init, without booting it
+    #[command(
+        long_about = seed::LONG_ABOUT,
+        override_usage = seed::USAGE,
+        after_long_help = seed::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Seed(Box<seed::Flags>),
 
     /// Log in to a guest of a running job, or run a command there
     #[command(

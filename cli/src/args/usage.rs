@@ -114,6 +114,9 @@ pub enum Usage {
     /// A host that cannot be found, or an address that is not this machine's.
     #[error("{0}")]
     Tunnel(String),
+    /// A seed that cannot be made.
+    #[error("{0}\ntry `mvpnet seed --help`")]
+    Seed(String),
     /// What guests cannot be told.
     #[error("{0}")]
     Guests(String),
