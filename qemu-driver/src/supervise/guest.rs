@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use tokio::time::{Instant, timeout};
 
 use super::end::GuestEnd;
@@ -15,7 +16,7 @@ use super::leftovers::Leftover;
 use super::link::{Keeper, SuperviseError};
 use super::protocol::{Command, ProcessEnd};
 use crate::agent::ChannelEnds;
-use crate::console::Console;
+use crate::console::{Console, ConsoleInput};
 use crate::image::CopyHold;
 use crate::qmp::Qmp;
 use crate::spec::{GuestChannels, GuestFd};
@@ -43,14 +44,33 @@ pub struct Launch {
 #[derive(Debug, Default)]
 pub struct GuestFds {
     theirs: Vec<OwnedFd>,
+    /// What is to be the guest's standard input.
+    input: Option<OwnedFd>,
     ours: OurEnds,
 }
 
-/// The rank's ends of sockets whose other ends the guest inherits.
+/// The rank's ends of what the guest inherits the other ends of.
 #[derive(Debug, Default)]
 pub(super) struct OurEnds {
     qmp: Option<UnixStream>,
     channels: Option<ChannelEnds>,
+    input: Option<OwnedFd>,
+}
+
+impl OurEnds {
+    /// Whether the guest's monitor can be told things.
+    pub(super) fn has_monitor(&self) -> bool {
+        self.qmp.is_some()
+    }
+}
+
+/// What a launch hands over, and the ends that stay here.
+#[derive(Debug)]
+pub(super) struct GuestEnds {
+    /// With the guest's standard input last, if there is one.
+    pub(super) theirs: Vec<OwnedFd>,
+    pub(super) has_input: bool,
+    pub(super) ours: OurEnds,
 }
 
 /// A guest that has been started. Dropping it stops it and tidies up behind it.
@@ -60,6 +80,7 @@ pub struct Guest {
     pid: u32,
     qmp: Option<Qmp>,
     channels: Mutex<Option<ChannelEnds>>,
+    input: Option<ConsoleInput>,
 }
 
 impl GuestFds {
@@ -92,16 +113,29 @@ impl GuestFds {
         Ok(GuestChannels { guest_agent: guest_agent_fd, exec: exec_fd })
     }
 
-    pub(super) fn into_parts(self) -> (Vec<OwnedFd>, OurEnds) {
-        (self.theirs, self.ours)
+    /// Makes the pipe by which the guest's console is typed at; the other end of it becomes
+    /// [`Guest::console_input`]. Without it the guest's standard input is empty.
+    pub fn add_console_input(&mut self) -> io::Result<()> {
+        let (theirs, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+        self.input = Some(theirs);
+        self.ours.input = Some(ours);
+        Ok(())
+    }
+
+    pub(super) fn into_ends(self) -> GuestEnds {
+        let GuestFds { mut theirs, input, ours } = self;
+        let has_input = input.is_some();
+        theirs.extend(input);
+        GuestEnds { theirs, has_input, ours }
     }
 }
 
 impl Guest {
     pub(super) fn new(keeper: Keeper, pid: i32, ours: OurEnds) -> io::Result<Guest> {
-        let OurEnds { qmp, channels } = ours;
+        let OurEnds { qmp, channels, input } = ours;
         let qmp = qmp.map(Qmp::start).transpose()?;
-        Ok(Guest { keeper, pid: pid.unsigned_abs(), qmp, channels: Mutex::new(channels) })
+        let input = input.map(ConsoleInput::new).transpose()?;
+        Ok(Guest { keeper, pid: pid.unsigned_abs(), qmp, channels: Mutex::new(channels), input })
     }
 
     /// The id of the guest's process, or of its wrapper's.
@@ -117,6 +151,11 @@ impl Guest {
     /// The guest's console.
     pub fn console(&self) -> &Console {
         self.keeper.console()
+    }
+
+    /// The way to type at the guest's console, if it was given one.
+    pub fn console_input(&self) -> Option<&ConsoleInput> {
+        self.input.as_ref()
     }
 
     /// What the guest's process writes to its standard error.
