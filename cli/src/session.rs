@@ -1,21 +1,21 @@
 //! What the commands that get into guests share: `mvpnet exec`, `rsh`, `console` and `port`.
 
-pub mod signals;
+pub(crate) mod signals;
 
 use std::io;
 
-use mvpnet_node::control::{self, AskError, JobInfo};
+use mvpnet_node::control::{AskError, JobInfo};
 use mvpnet_node::session::{Outcome, Service, Session, SessionRequest};
 
-use crate::fault::job::{self, JobError};
+use crate::job::{self, JobError};
 use crate::node_set::{NodeSet, NodeSetError};
 
 /// The exit code for what is not the command's, as ssh has it (ssh(1), EXIT STATUS).
-pub const FAILED: u8 = 255;
+pub(crate) const FAILED: u8 = 255;
 
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
-pub enum EnterError {
+pub(crate) enum EnterError {
     /// No job, or it is not said which.
     #[error(transparent)]
     Job(#[from] JobError),
@@ -32,38 +32,38 @@ pub enum EnterError {
 
 impl EnterError {
     /// The exit code: wrong usage has its own.
-    pub fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Nodes(_) | Self::Job(JobError::Several { .. }) => crate::args::USAGE_EXIT_CODE,
+            Self::Nodes(_) => crate::args::USAGE_EXIT_CODE,
+            Self::Job(error) if error.is_usage() => crate::args::USAGE_EXIT_CODE,
             _ => FAILED,
         }
     }
 }
 
-/// The job that is meant: by the flag, else by the environment of a job's application, else the only one.
-pub fn job(flag: Option<&str>) -> Result<JobInfo, EnterError> {
-    let named = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let wanted = flag.map(str::to_owned).or_else(|| named("MVPNET_JOB")).or_else(|| named("MVPNET_JOBNAME"));
-    Ok(job::choose(control::running(), wanted.as_deref())?)
+/// The job that is meant: by the flag, else by the environment, else the only one.
+pub(crate) fn job(flag: Option<&str>) -> Result<JobInfo, EnterError> {
+    let named = || std::env::var("MVPNET_JOB").ok().filter(|value| !value.is_empty());
+    Ok(job::find(flag.map(str::to_owned).or_else(named).as_deref())?)
 }
 
 /// The only rank of the job that is meant.
-pub fn one_of(job: &JobInfo, node: &NodeSet) -> Result<u32, EnterError> {
-    Ok(node.one_of_job(0, job.ranks)?)
+pub(crate) fn one_of(job: &JobInfo, node: &NodeSet) -> Result<u32, EnterError> {
+    Ok(node.one_of_job(job.first_rank, job.ranks)?)
 }
 
 /// The ranks of the job that are meant.
-pub fn all_of(job: &JobInfo, nodes: &NodeSet) -> Result<Vec<u32>, EnterError> {
-    Ok(nodes.of_job(0, job.ranks)?)
+pub(crate) fn all_of(job: &JobInfo, nodes: &NodeSet) -> Result<Vec<u32>, EnterError> {
+    Ok(nodes.of_job(job.first_rank, job.ranks)?)
 }
 
 /// Opens a session with a rank of it.
-pub fn open(job: &JobInfo, rank: u32, service: Service) -> Result<Session, AskError> {
-    Session::open(job.process, &SessionRequest { rank, service })
+pub(crate) fn open(job: &JobInfo, rank: u32, service: Service) -> Result<Session, AskError> {
+    Session::open(job.through, &SessionRequest { rank, service })
 }
 
 /// The exit code of a command that ended so, as shells have it.
-pub fn exit_code(outcome: &Outcome) -> u8 {
+pub(crate) fn exit_code(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Exited(code) => u8::try_from(code & 0xff).unwrap_or(FAILED),
         Outcome::Killed(signal) => u8::try_from((128 + signal) & 0xff).unwrap_or(FAILED),

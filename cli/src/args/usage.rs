@@ -69,6 +69,9 @@ pub enum Usage {
     /// A node whose console cannot be meant.
     #[error("{0}\ntry `mvpnet console --help`")]
     Console(String),
+    /// A flag of `down` that makes no sense.
+    #[error("{0}\ntry `mvpnet down --help`")]
+    Down(String),
     /// A flag of a lab that makes no sense.
     #[error("{0}\ntry `mvpnet lab --help`")]
     Lab(String),
@@ -120,6 +123,9 @@ pub enum Usage {
     /// A host that cannot be found, or an address that is not this machine's.
     #[error("{0}")]
     Tunnel(String),
+    /// A seed that cannot be made.
+    #[error("{0}\ntry `mvpnet seed --help`")]
+    Seed(String),
     /// What guests cannot be told.
     #[error("{0}")]
     Guests(String),
@@ -146,6 +152,9 @@ pub enum Usage {
         /// The application.
         application: String,
     },
+    /// An image that is not what it should be.
+    #[error("{0}")]
+    Digest(String),
     /// `--initrd` or `--append` without `--kernel`.
     #[error("rank {rank} has {flag} but no kernel: name one with --kernel FILE")]
     NoKernel {

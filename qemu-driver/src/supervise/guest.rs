@@ -57,6 +57,13 @@ pub(super) struct OurEnds {
     input: Option<OwnedFd>,
 }
 
+impl OurEnds {
+    /// Whether the guest's monitor can be told things.
+    pub(super) fn has_monitor(&self) -> bool {
+        self.qmp.is_some()
+    }
+}
+
 /// What a launch hands over, and the ends that stay here.
 #[derive(Debug)]
 pub(super) struct GuestEnds {
