@@ -118,6 +118,7 @@ impl Job {
         runtime.block_on(async {
             let (notices, heard) = mpsc::unbounded_channel();
             let mut wishes = Some(listen(Watch { stdin: chief.shared.exit_on_eof, parent: false })?);
+            let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
             let mut threads = Vec::new();
             let mut lives = Vec::new();
             for ((me, options), transport) in world.ranks().zip(planned).zip(ends) {
@@ -134,8 +135,7 @@ impl Job {
                 let parts = RankParts::prepare(options, seat, transport.name(), leftovers, housemates, None)?
                     .with_tap(tap.map(TapPlan::tap));
                 let wishes = wishes.take().unwrap_or_else(|| mpsc::unbounded_channel().1);
-                let (loop_part, setup) =
-                    parts.split("localhost".into(), wishes, is_chief.then(|| notices.clone()));
+                let (loop_part, setup) = parts.split(host.clone(), wishes, is_chief.then(|| notices.clone()));
                 threads.push(spawn_loop(me, loop_part, transport, span.clone())?);
                 lives.push(tokio::spawn(live(setup).instrument(span)));
             }

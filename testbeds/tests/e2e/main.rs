@@ -39,4 +39,5 @@ mod lab_kills;
 mod lab_tap;
 mod lab_wire;
 mod network;
+mod operations;
 mod two_hosts;
