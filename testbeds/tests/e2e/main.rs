@@ -40,4 +40,5 @@ mod lab_kills;
 mod lab_tap;
 mod lab_wire;
 mod network;
+mod operations;
 mod two_hosts;
