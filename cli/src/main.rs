@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use mvpnet_cli::args::{self, Invocation, Stop};
-use mvpnet_cli::{bridge, fault, run};
+use mvpnet_cli::{bridge, fault, run, ssh};
 use mvpnet_qemu_driver::supervise::run_hidden;
 use mvpnet_transports::launcher::launcher_env;
 
@@ -29,6 +29,15 @@ fn run(invocation: &Invocation) -> ExitCode {
         Invocation::Up { reach, options } => run::up::run(reach, options),
         Invocation::Sim(options) => mvpnet_cli::sim::run(options),
         Invocation::Fault(options) => fault::run(options),
+        Invocation::Seed(options) => mvpnet_cli::seed::run(options),
+        Invocation::Ssh(flags) => ssh::ssh(flags),
+        Invocation::Cp(flags) => ssh::cp(flags),
+        Invocation::SshConfig(flags) => ssh::config(flags),
+        Invocation::Ps(options) => mvpnet_cli::ps::run(options),
+        Invocation::Status(options) => mvpnet_cli::status::run(options),
+        Invocation::Down(options) => mvpnet_cli::down::run(options),
+        Invocation::Reset(options) => mvpnet_cli::reset::run(options),
+        Invocation::Gc(options) => mvpnet_cli::gc::run(options),
         Invocation::Lab(options) => mvpnet_cli::lab::run(options),
         Invocation::Doctor(options) => mvpnet_cli::doctor::run(options),
         Invocation::Bridge(options) => bridge::run(options),

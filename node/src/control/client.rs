@@ -1,18 +1,22 @@
 //! Asking jobs and bridges, from another process.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::socket::{MsgFlags, recv};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::known::known;
 use super::place::{Kind, directories, lives, sockets_in};
-use super::protocol::{Answer, JobInfo, MAX_ANSWER, Request, line};
+use super::protocol::{Answer, JobInfo, JobState, MAX_ANSWER, Request, line};
+use crate::session::SessionRequest;
 
 /// How long one may take to say who it is. It answers at once; a host may be loaded.
-const INFO_TIME: Duration = Duration::from_secs(10);
+pub(super) const INFO_TIME: Duration = Duration::from_secs(10);
 
 /// Why a job or a bridge gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -34,28 +38,55 @@ pub enum AskError {
         /// Why.
         error: io::Error,
     },
+    /// It says that this makes no sense.
+    #[error("{0}")]
+    Refused(String),
     /// What it said is no answer of this version of the program.
     #[error("the {0} gave an answer that is none: {1}")]
     NoAnswer(Kind, serde_json::Error),
 }
 
-/// The jobs of this user whose rank 0 runs on this host, in the order of their processes. Sockets that dead
-/// jobs have left are removed.
+/// The jobs of this user that have a rank on this host and answer, in the order of their processes.
 pub fn running() -> Vec<JobInfo> {
-    let mut jobs: Vec<JobInfo> = ask_all(Kind::Job, &Request::Info)
-        .into_iter()
-        .filter_map(|answer| if let Answer::Info(job) = answer { Some(job) } else { None })
-        .collect();
-    jobs.sort_by_key(|job| job.process);
-    jobs
+    let answers =
+        known().into_iter().filter(|job| !matches!(job.info.state, JobState::Silent | JobState::Dead));
+    answers.map(|job| job.info).collect()
 }
 
-/// Asks the job whose rank 0 is this process, and waits as long as that takes.
+/// Asks the job that has this process on this host (see [`JobInfo::through`]), and waits as long as that takes.
 ///
 /// # Errors
 /// There is no such job, or it ends first.
 pub fn ask(process: u32, request: &Request) -> Result<Answer, AskError> {
-    ask_one(Kind::Job, process, request)
+    ask_within(process, request, None)
+}
+
+/// The same, for so long at most.
+///
+/// # Errors
+/// There is no such job, it ends first, or does not answer in time.
+pub fn ask_within(process: u32, request: &Request, within: Option<Duration>) -> Result<Answer, AskError> {
+    let path = socket_of(process).ok_or(AskError::Over(Kind::Job, process))?;
+    exchange(Kind::Job, &path, request, within)
+}
+
+/// The control socket of this process of a job, if it has one.
+pub fn socket_of(process: u32) -> Option<PathBuf> {
+    let sockets_of = |kind| directories().into_iter().flat_map(move |directory| sockets_in(&directory, kind));
+    let mut sockets = sockets_of(Kind::Job).chain(sockets_of(Kind::Rank));
+    sockets.find(|(other, _)| *other == process).map(|(_, path)| path)
+}
+
+/// Asks the job that this process belongs to for a session: the connection that has become one.
+pub(crate) fn open_session(process: u32, request: &SessionRequest) -> Result<UnixStream, AskError> {
+    let path = socket_of(process).ok_or(AskError::Over(Kind::Job, process))?;
+    match connect(Kind::Job, &path, &Request::Session(request.clone()), None)? {
+        (Answer::Session, stream) => Ok(stream),
+        (Answer::Refused(why), _) => Err(AskError::Refused(why)),
+        (Answer::Info(_) | Answer::Status(_) | Answer::Done(_) | Answer::Failed(_), _) => {
+            Err(AskError::Ended(Kind::Job))
+        }
+    }
 }
 
 /// Asks all of this kind that this user runs on this host. Who does not answer is left out, and what the dead have
@@ -86,16 +117,42 @@ pub(crate) fn ask_one<A: DeserializeOwned>(
     exchange(kind, &path, request, None)
 }
 
-fn is_stale(error: &AskError) -> bool {
+/// A line and not an octet more, in pieces as they come: each is looked at before it is taken.
+fn read_line(mut stream: &UnixStream) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut piece = [0; 4096];
+    while line.last() != Some(&b'\n') && line.len() < MAX_ANSWER {
+        let seen = recv(stream.as_raw_fd(), &mut piece, MsgFlags::MSG_PEEK)?;
+        let end = piece[..seen].iter().position(|byte| *byte == b'\n').map_or(seen, |at| at + 1);
+        if end == 0 {
+            break;
+        }
+        stream.read_exact(&mut piece[..end])?;
+        line.extend_from_slice(&piece[..end]);
+    }
+    Ok(line)
+}
+
+pub(super) fn is_stale(error: &AskError) -> bool {
     matches!(error, AskError::Socket { error, .. } if error.kind() == ErrorKind::ConnectionRefused)
 }
 
-fn exchange<A: DeserializeOwned>(
+pub(super) fn exchange<A: DeserializeOwned>(
     kind: Kind,
     path: &Path,
     request: &impl Serialize,
     within: Option<Duration>,
 ) -> Result<A, AskError> {
+    connect(kind, path, request, within).map(|(answer, _)| answer)
+}
+
+/// Asks, and keeps the connection. Nothing is read of what follows the answer.
+fn connect<A: DeserializeOwned>(
+    kind: Kind,
+    path: &Path,
+    request: &impl Serialize,
+    within: Option<Duration>,
+) -> Result<(A, UnixStream), AskError> {
     let failed = |error: io::Error| match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => AskError::Silent(kind),
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => AskError::Ended(kind),
@@ -103,13 +160,14 @@ fn exchange<A: DeserializeOwned>(
     };
     let mut stream = UnixStream::connect(path).map_err(failed)?;
     stream.set_read_timeout(within).map_err(failed)?;
+    stream.set_write_timeout(within).map_err(failed)?;
     stream.write_all(&line(request)).map_err(failed)?;
-    let mut answer = Vec::new();
-    BufReader::new(stream.take(MAX_ANSWER)).read_until(b'\n', &mut answer).map_err(failed)?;
+    let answer = read_line(&stream).map_err(failed)?;
     if answer.last() != Some(&b'\n') {
         return Err(AskError::Ended(kind));
     }
-    serde_json::from_slice(&answer).map_err(|error| AskError::NoAnswer(kind, error))
+    let answer = serde_json::from_slice(&answer).map_err(|error| AskError::NoAnswer(kind, error))?;
+    Ok((answer, stream))
 }
 
 #[cfg(test)]

@@ -10,9 +10,10 @@
 //!                  Finished(exit code)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::messages::{CounterList, Failure, Order, Phase, Problem, Report};
+use crate::control::JobState;
 
 /// What the coordinator wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub enum Action {
     },
     /// Tell the user that all guests are up.
     AnnounceReady,
+    /// Tell the user which rank is where, in the order of the ranks.
+    AnnounceHosts(Vec<String>),
     /// Tell the user why the job ends.
     AnnounceShutdown {
         /// Why.
@@ -84,6 +87,7 @@ pub struct Coordinator {
     has_application: bool,
     application_runs: bool,
     exit_code: Option<i32>,
+    briefing: Option<String>,
 }
 
 impl Coordinator {
@@ -95,7 +99,13 @@ impl Coordinator {
             has_application,
             application_runs: false,
             exit_code: None,
+            briefing: None,
         }
+    }
+
+    /// The same job, whose guests' configurations are made from this.
+    pub fn with_briefing(self, briefing: Option<String>) -> Self {
+        Self { briefing, ..self }
     }
 
     /// Takes in what `rank` reports; one outside the world is ignored.
@@ -144,6 +154,27 @@ impl Coordinator {
         self.exit_code.unwrap_or(0)
     }
 
+    /// How far the job is.
+    pub fn state(&self) -> JobState {
+        match self.stage {
+            Stage::Gathering => JobState::Starting,
+            Stage::Booting => JobState::Booting,
+            Stage::Running => JobState::Running,
+            Stage::Stopping { .. } | Stage::Finished => JobState::Stopping,
+        }
+    }
+
+    /// On how many hosts its ranks are, as far as they have said so.
+    pub fn hosts(&self) -> u32 {
+        let hosts: BTreeSet<&str> = self.ranks.iter().filter_map(|rank| rank.host.as_deref()).collect();
+        u32::try_from(hosts.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The host of a rank that has said so.
+    pub fn host(&self, rank: u32) -> Option<&str> {
+        self.ranks.get(rank as usize)?.host.as_deref()
+    }
+
     fn gathered(&mut self) -> Vec<Action> {
         if self.stage != Stage::Gathering || self.ranks.iter().any(|rank| rank.host.is_none()) {
             return Vec::new();
@@ -151,7 +182,10 @@ impl Coordinator {
         let problems = self.problems();
         if problems.is_empty() {
             self.stage = Stage::Booting;
-            return vec![Action::Order(Order::Start { fullest_host_ranks: self.fullest_host_ranks() })];
+            let hosts = self.ranks.iter().filter_map(|rank| rank.host.clone()).collect();
+            let fullest_host_ranks = self.fullest_host_ranks();
+            let start = Order::Start { fullest_host_ranks, briefing: self.briefing.take() };
+            return vec![Action::AnnounceHosts(hosts), Action::Order(start)];
         }
         let usage = problems.iter().any(|(problem, _)| problem.usage);
         self.stage = Stage::Finished;

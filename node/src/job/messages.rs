@@ -1,9 +1,14 @@
 //! What the control planes of a job say to each other, as JSON in control records.
 //!
-//! Every rank speaks to rank 0 only, and rank 0 to all. None of it is ever an Ethernet frame, so no guest
+//! Every rank speaks to rank 0 only, and rank 0 to all; but [sessions](crate::session) join any two, in records of their
+//! own form. None of it is ever an Ethernet frame, so no guest
 //! can forge it.
 
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
+
+use crate::control::{JobInfo, RankStatus, Request};
+use crate::session::Packet;
 
 /// How far a rank's guest is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +93,8 @@ pub enum Order {
     Start {
         /// Ranks on the host that has most of them.
         fullest_host_ranks: u32,
+        /// What rank 0 wants all guests' configurations to be made from: see [`HostSeed`](super::plan::HostSeed).
+        briefing: Option<String>,
     },
     /// Power the guests down.
     Shutdown {
@@ -137,7 +144,7 @@ pub enum GuestCondition {
 }
 
 /// One message between control planes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message {
     /// To rank 0.
     Report(Report),
@@ -147,11 +154,72 @@ pub enum Message {
     Change(ChangeOrder),
     /// To rank 0: they are made.
     Changed(ChangeDone),
+    /// From any rank to any: a part of a session. Not JSON.
+    #[serde(skip)]
+    Session(Packet),
+    /// From rank 0, before anything is started: which job this is.
+    Job(JobInfo),
+    /// To rank 0: somebody on the rank's host asks what only rank 0 can answer.
+    Ask {
+        /// By which the rank knows the question.
+        id: u64,
+        /// The question.
+        request: Request,
+    },
+    /// From rank 0: a part of the answer. One that is long has more parts than a control record has room for.
+    Answered {
+        /// To which question.
+        id: u64,
+        /// A piece of the answer as JSON.
+        part: String,
+        /// Whether it is the last piece.
+        is_last: bool,
+    },
+    /// From rank 0: every rank is to answer this.
+    Poll {
+        /// By which it is known.
+        id: u64,
+        /// What.
+        question: Question,
+    },
+    /// To rank 0: its answer.
+    Polled {
+        /// To which question.
+        id: u64,
+        /// The answer.
+        said: Said,
+    },
+}
+
+/// What rank 0 asks of every rank.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// How are you?
+    Status,
+    /// Press the reset buttons of these guests, if one is yours.
+    Reset {
+        /// Whose, as people call them.
+        ranks: Vec<u32>,
+        /// Whether to wait until they are up again.
+        wait: bool,
+    },
+}
+
+/// What a rank answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Said {
+    /// So it is.
+    Status(Box<RankStatus>),
+    /// It is done, or cannot be.
+    Done(Result<(), String>),
 }
 
 impl Message {
     /// The message as a control record's payload.
     pub fn encode(&self) -> Vec<u8> {
+        if let Self::Session(packet) = self {
+            return packet.encode();
+        }
         serde_json::to_vec(self).expect("messages hold only what JSON can say")
     }
 
@@ -160,6 +228,9 @@ impl Message {
     /// # Errors
     /// It is not a message of this version of the program.
     pub fn decode(payload: &[u8]) -> Result<Self, serde_json::Error> {
+        if Packet::is_one(payload) {
+            return Packet::decode(payload).map(Self::Session).map_err(serde_json::Error::custom);
+        }
         serde_json::from_slice(payload)
     }
 }

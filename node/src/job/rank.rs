@@ -1,24 +1,32 @@
 //! One rank's control plane: it reports to rank 0, does what rank 0 orders, and drives its own guest. What rank 0
-//! does besides is in `chief.rs`, changes to the running job in `faults.rs`.
+//! does besides is in `chief.rs`, changes to the running job in `faults.rs`, who asks what of it in `desk.rs` and `poll.rs`.
 
 mod chief;
+mod desk;
 mod faults;
+mod poll;
+
+use std::path::{Path, PathBuf};
 
 use mvpnet_qemu_driver::supervise::{Keeper, SuperviseError};
 use mvpnet_switch::{Rank, World};
 use tokio::sync::{mpsc, oneshot};
 
 use self::chief::{ChiefState, Happening};
+use self::desk::Desk;
 use self::faults::Outcomes;
+use self::poll::Facts;
+use super::about::About;
 use super::application::ApplicationPlan;
 use super::changes::Changes;
-use super::guest::{GuestNote, GuestOrder, GuestTask};
+use super::guest::{GuestNote, GuestOrder, GuestTask, GuestWays};
 use super::messages::{CounterList, Failure, Message, Order, Phase, Problem, Report};
 use super::numbers::Numbers;
-use super::plan::GuestPlan;
+use super::plan::{Briefing, GuestPlan};
 use super::signals::EndWish;
 use crate::control::Control;
 use crate::frame_loop::{Command, Event, LoopHandle};
+use crate::session::{Place, Sessions};
 
 /// Something that the user is told, by the process of rank 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +52,8 @@ pub enum Notice {
         /// What happened.
         failure: Failure,
     },
+    /// The guests are being started; the hosts of all ranks, in their order.
+    Hosts(Vec<String>),
     /// All guests are up.
     AllReady,
     /// The job ends.
@@ -61,6 +71,8 @@ pub struct Chief {
     pub application: Option<ApplicationPlan>,
     /// Whom to tell what the user should know.
     pub notices: mpsc::UnboundedSender<Notice>,
+    /// What all guests' configurations are made from, for [`HostSeed`](super::plan::HostSeed)s that understand it.
+    pub briefing: Option<String>,
 }
 
 /// Everything that a rank's control plane needs.
@@ -83,8 +95,31 @@ pub struct RankSetup {
     pub events: mpsc::UnboundedReceiver<Event>,
     /// Wishes that the job ends.
     pub wishes: mpsc::UnboundedReceiver<EndWish>,
+    /// Whether this rank has the control socket of its process.
+    pub answers: bool,
     /// Rank 0's part.
     pub chief: Option<Chief>,
+    /// The directory of this process's part of the job, if there is one.
+    pub directory: Option<PathBuf>,
+    /// What is to be done with rank 0's briefing, besides making guests' configurations from it.
+    pub briefed: Option<Briefed>,
+}
+
+/// Hears rank 0's briefing. It may not take long.
+pub type Briefed = Box<dyn FnOnce(&str) + Send + Sync>;
+
+impl RankSetup {
+    /// The same with a directory that lives as long as this process's part of the job, and children that are told of
+    /// this file in it.
+    pub fn with_directory(mut self, directory: &Path, ssh_config: &Path) -> Self {
+        self.directory = Some(directory.to_owned());
+        let application = self.chief.as_mut().and_then(|chief| chief.application.as_mut());
+        let guest = self.guest.as_mut().map(|guest| &mut guest.children);
+        for children in guest.into_iter().chain(application.map(|application| &mut application.children)) {
+            children.ssh_config = Some(ssh_config.to_owned());
+        }
+        self
+    }
 }
 
 /// How a rank's part in the job ended.
@@ -99,6 +134,7 @@ pub struct RankEnd {
 struct RankLife {
     me: Rank,
     world: World,
+    numbers: Numbers,
     /// What people call this rank.
     number: Rank,
     handle: LoopHandle,
@@ -111,20 +147,34 @@ struct RankLife {
     broken: bool,
     /// The port on this host that leads to the guest, once it is up.
     ssh_port: u16,
+    /// How far the guest is.
+    phase: Phase,
+    facts: Facts,
+    answers: bool,
+    desk: Desk,
     outcomes: Outcomes,
+    sessions: Sessions,
+    directory: Option<PathBuf>,
+    briefed: Option<Briefed>,
 }
 
 /// Lives one rank's part of the job; returns when it is over and the frame loop was told to stop.
 pub async fn live(setup: RankSetup) -> RankEnd {
-    let RankSetup { me, world, numbers, host, problem, guest, handle, mut events, mut wishes, chief } = setup;
-    let job = guest.as_ref().and_then(|plan| plan.children.job.clone());
+    let RankSetup { me, world, numbers, host, problem, guest, handle, answers, directory, briefed, .. } =
+        setup;
+    let (mut events, mut wishes, chief) = (setup.events, setup.wishes, setup.chief);
     let has_taps = guest.as_ref().is_some_and(|plan| plan.tap.is_some());
-    let chief =
-        chief.map(|chief| ChiefState::new(chief, Changes::new(world, numbers, job).with_taps(has_taps)));
+    let facts = Facts::of(host.clone(), guest.as_ref());
+    let chief = chief.map(|chief| {
+        let about = About::new(world.size(), numbers, guest.as_ref());
+        ChiefState::new(chief, Changes::new(world, numbers, about).with_taps(has_taps))
+    });
     let (plan, problem) = with_keeper(guest, problem).await;
+    let sessions = Sessions::start(Place { me, world, numbers }, handle.clone());
     let mut life = RankLife {
         me,
         world,
+        numbers,
         number: numbers.of(me),
         handle,
         plan,
@@ -133,7 +183,14 @@ pub async fn live(setup: RankSetup) -> RankEnd {
         end: None,
         broken: false,
         ssh_port: 0,
+        phase: Phase::Preparing,
+        facts,
+        answers,
+        desk: Desk::default(),
         outcomes: Outcomes::default(),
+        sessions,
+        directory,
+        briefed,
     };
     life.report(Report::Hello { host, problem }).await;
     while life.end.is_none() {
@@ -143,12 +200,13 @@ pub async fn live(setup: RankSetup) -> RankEnd {
             note = GuestTask::next(&mut life.guest) => life.on_note(note).await,
             happening = ChiefState::next(&mut life.chief) => match happening {
                 Happening::ApplicationEnded(code) => life.on_application_end(code).await,
-                Happening::Asked(asked) => life.on_asked(asked).await,
             },
+            asked = Control::next(&mut life.desk.control) => life.on_asked(asked).await,
             outcome = life.outcomes.next() => life.on_outcome(outcome),
         }
     }
-    if let Some(control) = life.chief.as_mut().and_then(|chief| chief.control.take()) {
+    life.sessions.close().await;
+    if let Some(control) = life.desk.control.take() {
         control.close().await;
     }
     if let Some((_, keeper)) = life.plan.take() {
@@ -197,6 +255,7 @@ impl RankLife {
     async fn on_event(&mut self, event: Event) {
         match event {
             Event::Message { from, payload } => match Message::decode(&payload) {
+                Ok(Message::Session(packet)) => self.sessions.packet(from, packet, payload.len()),
                 Ok(Message::Report(report)) => self.on_report(from, report).await,
                 Ok(Message::Order(order)) if from.index() == 0 => self.obey(order).await,
                 Ok(Message::Change(order)) if from.index() == 0 => self.change(order).await,
@@ -204,11 +263,23 @@ impl RankLife {
                     Some(chief) => chief.changes.done(from.index(), done),
                     None => tracing::warn!("rank {from} reports to rank {}, which is not rank 0", self.me),
                 },
-                Ok(Message::Order(_) | Message::Change(_)) => {
-                    tracing::warn!("rank {from} gives orders, but only rank 0 may")
+                Ok(Message::Job(job)) if from.index() == 0 => self.join(job).await,
+                Ok(Message::Poll { id, question }) if from.index() == 0 => self.on_poll(id, question),
+                Ok(Message::Polled { id, said }) => self.on_polled(from.index(), id, said),
+                Ok(Message::Ask { id, request }) => self.on_asked_by(from, id, request).await,
+                Ok(Message::Answered { id, part, is_last }) if from.index() == 0 => {
+                    self.desk.answered(id, &part, is_last);
                 }
+                Ok(
+                    Message::Order(_)
+                    | Message::Change(_)
+                    | Message::Job(_)
+                    | Message::Poll { .. }
+                    | Message::Answered { .. },
+                ) => tracing::warn!("rank {from} gives orders, but only rank 0 may"),
                 Err(error) => tracing::warn!("rank {from} sent what is no message: {error}"),
             },
+            Event::PeerGone(rank) => self.sessions.peer_gone(rank),
             Event::ShutdownAddress => {
                 let by = format!("the guest of rank {} asked for the shutdown address", self.number);
                 self.wish(EndWish { by, hurry: false }).await;
@@ -255,13 +326,15 @@ impl RankLife {
 
     async fn obey(&mut self, order: Order) {
         match order {
-            Order::Start { fullest_host_ranks } => {
-                if let Some(chief) = &mut self.chief {
-                    chief.control = Some(Control::open());
+            Order::Start { fullest_host_ranks, briefing } => {
+                if let (Some(hear), Some(briefing)) = (self.briefed.take(), &briefing) {
+                    hear(briefing);
                 }
                 if let Some((plan, keeper)) = self.plan.take() {
-                    self.guest =
-                        Some(GuestTask::start(plan, keeper, self.handle.clone(), fullest_host_ranks));
+                    let ways = GuestWays { handle: self.handle.clone(), sessions: self.sessions.clone() };
+                    let briefing =
+                        Briefing { fullest_host_ranks, text: briefing, directory: self.directory.clone() };
+                    self.guest = Some(GuestTask::start(plan, keeper, ways, briefing));
                 }
             }
             Order::Shutdown { reason, hurry } => {
@@ -285,6 +358,7 @@ impl RankLife {
     async fn on_note(&mut self, note: GuestNote) {
         match note {
             GuestNote::Phase(phase) => {
+                self.phase = phase.clone();
                 if let Phase::Ready { ssh_port } = phase {
                     self.ssh_port = ssh_port;
                 }
@@ -293,6 +367,7 @@ impl RankLife {
             GuestNote::Failed(failure) => self.report(Report::Failed(failure)).await,
             GuestNote::Over => {
                 self.guest = None;
+                self.phase = Phase::Off;
                 self.end_if_broken();
                 if !self.broken {
                     self.report(Report::Phase(Phase::Off)).await;
