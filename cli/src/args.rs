@@ -63,6 +63,16 @@ pub enum Invocation {
     Cp(crate::ssh::CpFlags),
     /// Print how ssh reaches guests.
     SshConfig(crate::ssh::ConfigFlags),
+    /// Show jobs.
+    Ps(crate::ps::Options),
+    /// Show the ranks of a job.
+    Status(crate::status::Options),
+    /// End jobs.
+    Down(crate::down::Options),
+    /// Reset guests.
+    Reset(crate::reset::Options),
+    /// Remove what dead jobs have left.
+    Gc(crate::gc::Options),
     /// Start, show or end a whole lab.
     Lab(crate::lab::Options),
     /// Find what is in the way of guests and their network.
@@ -99,7 +109,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
         Some(Command::Up(up)) => {
             let up = *up;
             let ranks = options::one("--ranks", &up.ranks, values::ranks)?;
-            let options = Options::read(up.launch)?;
+            let options = Options::read(up.launch)?.with_overlays();
             let reach = Reach::read(&up.tunnel, ranks.ok_or(Usage::NoRanks)?)?;
             Invocation::Up { reach, options }
         }
@@ -109,6 +119,11 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
         Some(Command::Ssh(flags)) => Invocation::Ssh(flags),
         Some(Command::Cp(flags)) => Invocation::Cp(flags),
         Some(Command::SshConfig(flags)) => Invocation::SshConfig(flags),
+        Some(Command::Ps(flags)) => Invocation::Ps(crate::ps::Options::read(flags)),
+        Some(Command::Status(flags)) => Invocation::Status(crate::status::Options::read(flags)),
+        Some(Command::Down(flags)) => Invocation::Down(crate::down::Options::read(flags)?),
+        Some(Command::Reset(flags)) => Invocation::Reset(crate::reset::Options::read(flags)?),
+        Some(Command::Gc(flags)) => Invocation::Gc(crate::gc::Options::read(flags)),
         Some(Command::Lab(flags)) => Invocation::Lab(crate::lab::Options::read(flags)?),
         Some(Command::Doctor(flags)) => Invocation::Doctor(crate::doctor::Options::read(flags)?),
         Some(Command::Bridge(flags)) => Invocation::Bridge(crate::bridge::Options::read(*flags)?),
@@ -125,6 +140,11 @@ fn help_of(word: Option<&OsString>) -> &'static str {
         Some("ssh") => "mvpnet ssh --help",
         Some("cp") => "mvpnet cp --help",
         Some("ssh-config") => "mvpnet ssh-config --help",
+        Some("ps") => "mvpnet ps --help",
+        Some("status") => "mvpnet status --help",
+        Some("down") => "mvpnet down --help",
+        Some("reset") => "mvpnet reset --help",
+        Some("gc") => "mvpnet gc --help",
         Some("lab") => "mvpnet lab --help",
         Some("doctor") => "mvpnet doctor --help",
         Some("bridge") => "mvpnet bridge --help",

@@ -1,6 +1,7 @@
 //! Running a job, once the command line is understood: from options to plans, the threads of a rank, what
 //! the user is told, and the exit code. What a rank does is the node crate's.
 
+mod digests;
 pub(crate) mod keys;
 #[cfg(feature = "mpi")]
 pub mod mpi;
@@ -19,6 +20,7 @@ mod tap;
 mod tell;
 mod tunnel;
 pub mod up;
+mod writers;
 
 pub(crate) use ssh_files::SSH_CONFIG;
 

@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::guests::{CONFIGURATION, GuestFlags};
 use super::help;
 use super::tunnel::TunnelFlags;
-use crate::{bridge, doctor, fault, lab, seed, sim, ssh};
+use crate::{bridge, doctor, down, fault, gc, lab, ps, reset, seed, sim, ssh, status};
 
 /// Headings of `--help`.
 const GUESTS: &str = "Guests";
@@ -70,6 +70,56 @@ pub enum Command {
         disable_help_flag = true,
     )]
     Sim(sim::Flags),
+
+    /// Show your jobs on this host
+    #[command(
+        long_about = ps::LONG_ABOUT,
+        override_usage = ps::USAGE,
+        after_help = ps::AFTER_SHORT,
+        after_long_help = ps::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Ps(ps::Flags),
+
+    /// Show how each rank of a running job is
+    #[command(
+        long_about = status::LONG_ABOUT,
+        override_usage = status::USAGE,
+        after_help = status::AFTER_SHORT,
+        after_long_help = status::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Status(status::Flags),
+
+    /// End a running job, and wait until it is gone
+    #[command(
+        long_about = down::LONG_ABOUT,
+        override_usage = down::USAGE,
+        after_help = down::AFTER_SHORT,
+        after_long_help = down::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Down(down::Flags),
+
+    /// Press the reset buttons of guests in a running job
+    #[command(
+        long_about = reset::LONG_ABOUT,
+        override_usage = reset::USAGE,
+        after_help = reset::AFTER_SHORT,
+        after_long_help = reset::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Reset(reset::Flags),
+
+    /// Remove what dead jobs have left on this host
+    #[command(
+        long_about = gc::LONG_ABOUT,
+        override_usage = gc::USAGE,
+        after_help = gc::AFTER_SHORT,
+        after_long_help = gc::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Gc(gc::Flags),
 
     /// Break the network of a running job on purpose, and mend it
     #[command(
@@ -229,16 +279,20 @@ pub struct Flags {
     ///
     /// IMAGE is PATH[,PROPERTY=VALUE]…; a comma in PATH is written `,,`.
     /// Properties go to qemu's -drive (defaults: media=disk, if=virtio), but
-    /// for mvpctl=LETTERS:
+    /// for sha256=HEX and sha512=HEX, which the file's contents are compared
+    /// with before any guest starts, and mvpctl=LETTERS:
     ///   c    copy to the run directory (needs -r)
     ///   j r  put job, rank into the copy's name
     ///   d    delete the copy at the end
     ///   J R  put job, rank into the source's name
     ///   D    delete the source at the end
     ///   p    write-protected
-    ///   s    writes go to a snapshot that is thrown away
-    /// It is `cjrd` with -r and nothing without. Two guests must not write to
-    /// one image: copy it, or use `s`. An IMAGE that begins with a property
+    ///   s    writes go to a snapshot of qemu's that is thrown away
+    ///   o    writes go to an overlay of the rank's own (qcow2); the image, or
+    ///        its copy with `co`, is only read; see --overlay and --persist
+    /// It is `cjrd` with -r. Without, it is `o` under `mvpnet up`, and nothing
+    /// under mpirun: the guest writes to the image itself, which no two guests
+    /// of a host may do. An IMAGE that begins with a property
     /// (file=…,PROPERTY=VALUE…) goes to qemu untouched.
     ///
     /// Every -i adds a disk to the ranks that it names, in the order given; the
@@ -254,7 +308,36 @@ pub struct Flags {
     )]
     pub image: Vec<OsString>,
 
-    /// Directory that images are copied to, best on a local disk
+    /// Give every rank an overlay of each image that has no mvpctl=
+    ///
+    /// The image is only read, and may be one that you cannot write to. Overlays hold what guests write; they are in
+    /// the run directory (-r), else in TMPDIR or /var/tmp, whichever is on a disk, and go at the end. `mvpnet up` does
+    /// it unless -r is given.
+    #[arg(long, help_heading = IMAGES)]
+    pub overlay: bool,
+
+    /// Keep the overlays in this directory, and use them again next time
+    ///
+    /// Their names are those of the image, the job (-j) and the rank. One whose image is another or has changed
+    /// meanwhile is refused, and so is one that another job uses. Asks for overlays as --overlay does.
+    #[arg(long, value_name = "DIR", help_heading = IMAGES)]
+    pub persist: Option<OsString>,
+
+    /// * Size of the first disk as the guest sees it, like 20G, if it has an overlay
+    ///
+    /// Cloud images are small; cloud-init grows their file system into what it finds. It takes no room before the
+    /// guest writes to it.
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, help_heading = IMAGES)]
+    pub disk_size: Vec<OsString>,
+
+    /// Compare all images with this list of digests, a SHA256SUMS or SHA512SUMS file
+    ///
+    /// Before any guest starts, once per host and image; what was found holds until the image changes and is kept in
+    /// XDG_CACHE_HOME/mvpnet. An image that is not on the list needs sha256=HEX of its own (-i).
+    #[arg(long, value_name = "FILE", help_heading = IMAGES)]
+    pub digests: Option<OsString>,
+
+    /// Directory for copies of images and for overlays, best on a local disk
     #[arg(short, long, value_name = "DIR", help_heading = IMAGES)]
     pub run_dir: Option<OsString>,
 

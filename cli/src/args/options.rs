@@ -43,6 +43,12 @@ pub struct Shared {
     pub qemu: OsString,
     /// `--run-dir`.
     pub run_dir: Option<PathBuf>,
+    /// Whether images that say nothing of it get overlays: `--overlay`, or what asks for them.
+    pub overlay: bool,
+    /// `--persist`.
+    pub persist: Option<PathBuf>,
+    /// `--digests`.
+    pub digests: Option<PathBuf>,
     /// `--socket-dir`.
     pub socket_dir: Option<PathBuf>,
     /// `--tftp-dir`.
@@ -104,6 +110,7 @@ pub struct Options {
     pub(super) capture: PerRank<Capture>,
     pub(super) cloud_init: PerRank<CloudInit>,
     pub(super) shares: PerRank<Share>,
+    disk_size: PerRank<u64>,
     pub(super) memory_mib: PerRank<u32>,
     cpu: PerRank<String>,
     pub(super) smp: PerRank<String>,
@@ -127,6 +134,8 @@ pub struct RankOptions {
     pub shared: Shared,
     /// `--image`, in the order of the disks.
     pub images: Vec<ImageSpec>,
+    /// `--disk-size`, in bytes.
+    pub disk_size: Option<u64>,
     /// `--cloud-init`.
     pub cloud_init: Option<CloudInit>,
     /// Whether the guest of any rank here may get a configuration of ours.
@@ -176,6 +185,7 @@ impl Options {
             capture: per_rank("--capture", &mut flags.capture, values::capture)?,
             cloud_init: per_rank("--cloud-init", &mut flags.cloud_init, guests::cloud_init)?,
             shares: per_rank("--share", &mut flags.guests.share, guests::share)?,
+            disk_size: per_rank("--disk-size", &mut flags.disk_size, values::disk_size)?,
             memory_mib: per_rank("--memory", &mut flags.memory, values::memory_mib)?,
             cpu: per_rank("--cpu", &mut flags.cpu, values::word)?,
             smp: per_rank("--smp", &mut flags.smp, values::smp)?,
@@ -190,6 +200,12 @@ impl Options {
         };
         options.check_something_to_boot()?;
         Ok(options)
+    }
+
+    /// What `mvpnet up` does unless told otherwise: guests of one host that share an image are the rule there.
+    pub(super) fn with_overlays(mut self) -> Self {
+        self.shared.overlay |= self.shared.run_dir.is_none();
+        self
     }
 
     /// The values for one rank of those in `span`, after checking them for all of them: so every rank of a job comes
@@ -208,6 +224,7 @@ impl Options {
             world: span.world,
             shared,
             images: self.images.all_of(rank).cloned().collect(),
+            disk_size: self.disk_size.of(rank).copied(),
             cloud_init: self.cloud_init.of(rank).cloned(),
             anybody_is_told: span.ranks().any(|rank| self.may_be_told(rank)),
             shares: self.shares.all_of(rank).cloned().collect(),
@@ -238,6 +255,7 @@ impl Options {
             ("--capture", self.capture.outside(world)),
             ("--cloud-init", self.cloud_init.outside(world)),
             ("--share", self.shares.outside(world)),
+            ("--disk-size", self.disk_size.outside(world)),
             ("--memory", self.memory_mib.outside(world)),
             ("--cpu", self.cpu.outside(world)),
             ("--smp", self.smp.outside(world)),
@@ -279,6 +297,9 @@ fn shared(flags: &Flags, application: Vec<OsString>) -> Result<Shared, Usage> {
         wrapper: one("--wrapper", &flags.wrapper, values::raw)?,
         qemu: one("--qemu", &flags.qemu, values::raw)?.unwrap_or_else(|| "qemu-system-x86_64".into()),
         run_dir: directory("--run-dir", &flags.run_dir)?,
+        overlay: flags.overlay || flags.persist.is_some(),
+        persist: directory("--persist", &flags.persist)?,
+        digests: directory("--digests", &flags.digests)?,
         socket_dir: directory("--socket-dir", &flags.socket_dir)?,
         tftp_dir: directory("--tftp-dir", &flags.tftp_dir)?,
         user: one("--user", &flags.user, guests::login_name)?,

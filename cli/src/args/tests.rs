@@ -218,6 +218,40 @@ fn every_image_adds_a_disk_to_the_ranks_that_it_names() {
 }
 
 #[test]
+fn overlays_are_the_default_under_up_without_a_run_directory_and_asked_for_elsewhere() {
+    let up = |line: &str| match parse(words(line)) {
+        Ok(Invocation::Up { options, .. }) => options.shared,
+        other => panic!("{line}: {other:?}"),
+    };
+    assert!(up("up -N 2 -i x").overlay && !up("up -N 2 -i x -r /r").overlay);
+    assert!(up("up -N 2 -i x -r /r --overlay").overlay && up("up -N 2 -i x -r /r --persist /k").overlay);
+    assert!(!only("-i x").shared.overlay && only("-i x --overlay").shared.overlay);
+    let kept = only("-i x --persist /k --digests SHA256SUMS").shared;
+    assert_eq!((kept.overlay, kept.persist), (true, Some("/k".into())));
+    assert_eq!(kept.digests, Some("SHA256SUMS".into()));
+}
+
+#[test]
+fn disks_have_their_size_per_rank_and_with_a_unit() {
+    let of = |rank_| rank("-i x --disk-size 20G --disk-size 1:512M", rank_, 3).unwrap().disk_size;
+    assert_eq!([of(0), of(1), of(2)], [Some(20 << 30), Some(512 << 20), Some(20 << 30)]);
+    assert_eq!(only("-i x").disk_size, None);
+    for (line, part) in [
+        ("-i x --disk-size 20", "--disk-size 20: expected a size with a unit"),
+        ("-i x --disk-size big", "expected a size with a unit"),
+        ("-i x --disk-size 1k", "between 1M and 1024T"),
+        ("-i x --disk-size 3000T", "between 1M and 1024T"),
+        ("-i x --disk-size 1048577b", "whole KiB"),
+        ("-i x --disk-size 7:2G", "--disk-size 7: there is no rank 7"),
+        ("-i x --persist --overlay", "--persist"),
+        ("-i x,sha256=abc", "sha256 is 64 hexadecimal digits, not `abc`"),
+    ] {
+        let said = refused(line, 2);
+        assert!(said.contains(part), "{line}: {said}");
+    }
+}
+
+#[test]
 fn filters_add_up_per_rank() {
     let of = |rank_| rank("-i x -X node=DBG -X 1:switch=INFO", rank_, 2).unwrap().log_filter;
     assert_eq!(of(0).level_for("mvpnet_switch"), None);

@@ -60,6 +60,9 @@ pub enum Usage {
     /// A change to a running job that is none.
     #[error("{0}\ntry `mvpnet fault --help`")]
     Fault(String),
+    /// A flag of `down` that makes no sense.
+    #[error("{0}\ntry `mvpnet down --help`")]
+    Down(String),
     /// A flag of a lab that makes no sense.
     #[error("{0}\ntry `mvpnet lab --help`")]
     Lab(String),
@@ -140,6 +143,9 @@ pub enum Usage {
         /// The application.
         application: String,
     },
+    /// An image that is not what it should be.
+    #[error("{0}")]
+    Digest(String),
     /// `--initrd` or `--append` without `--kernel`.
     #[error("rank {rank} has {flag} but no kernel: name one with --kernel FILE")]
     NoKernel {

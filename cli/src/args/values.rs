@@ -31,6 +31,9 @@ const MIB: u64 = 1 << 20;
 const MEMORY_MIB_MAX: u64 = 64 << 20;
 const LOG_BUFFER_MAX: u64 = 1 << 30;
 
+/// The largest disk: what is larger is a slip.
+const DISK_MAX: u64 = 1 << 50;
+
 /// The longest time, in seconds: ten years.
 const SECONDS_MAX: f64 = 10.0 * 365.0 * 86400.0;
 
@@ -271,6 +274,20 @@ pub fn memory_mib(value: &OsStr) -> Result<u32, ValueError> {
     match u32::try_from(mib) {
         Ok(whole) if (1..=MEMORY_MIB_MAX).contains(&mib) && bytes % MIB == 0 => Ok(whole),
         _ => Err(ValueError::Range { min: 1, max: MEMORY_MIB_MAX, unit: " MiB, in whole MiB" }),
+    }
+}
+
+/// `--disk-size`, in bytes, with a unit: whole KiB, which are whole sectors of any size.
+pub fn disk_size(value: &OsStr) -> Result<u64, ValueError> {
+    const EXPECTED: ValueError = ValueError::Expected("a size with a unit, like 512M or 20G");
+    let text = text(value)?;
+    if text.ends_with(|last: char| last.is_ascii_digit()) {
+        return Err(EXPECTED);
+    }
+    let bytes = binary_size(text, 1).ok_or(EXPECTED)?;
+    match bytes {
+        bytes if bytes % 1024 == 0 && (1 << 20..=DISK_MAX).contains(&bytes) => Ok(bytes),
+        _ => Err(ValueError::Expected("a size between 1M and 1024T, in whole KiB")),
     }
 }
 

@@ -22,7 +22,7 @@ use super::rank::{RankParts, placed};
 use super::slurm::{self, Slurm};
 use super::ssh_files::{Guests, SshFiles};
 use super::tell::Teller;
-use super::{FAILURE, complain, exit_code, siblings};
+use super::{FAILURE, complain, digests, exit_code, siblings};
 use crate::args::{HostDefaults, Options, RankOptions, SlurmEnv, SlurmFacts, Span, Usage, report_usage};
 use crate::logs;
 
@@ -75,6 +75,7 @@ pub fn run(options: &Options) -> ExitCode {
         slurm.tell(&options, portion);
     }
     let housemates = housemates(&options, &transport, &host);
+    let found = found.or_else(|| digests::check(&housemates, world).err().map(usage));
     let ours = world.ranks().map(|rank| options.is_told(rank.index())).collect();
     let code = run_rank(transport, planned, ours, &housemates, found, slurm);
     drop(guard);
@@ -149,14 +150,17 @@ fn run_rank(
     };
     let guests = Guests { world, numbers: Numbers::whole(world), ours, user: options.shared.user.clone() };
     let way_in = WayIn { guests, briefing: parts.briefing().cloned() };
+    let notes = parts.notes();
     let (notices, heard) = mpsc::unbounded_channel();
     let (wish, wishes) = mpsc::unbounded_channel();
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     let (loop_part, setup) = parts.split(host, wishes, (me.index() == 0).then_some(notices));
+    // Every process of the job can be asked.
+    let setup = RankSetup { answers: true, ..setup };
     let control = spawn_control(
         setup,
         wish,
-        Teller::new(world, Numbers::whole(world), &options),
+        Teller::new(world, Numbers::whole(world), &options).with_notes(notes),
         heard,
         way_in,
         Outside { exit_on_eof: options.shared.exit_on_eof, slurm },

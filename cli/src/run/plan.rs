@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mvpnet_node::job::{ApplicationPlan, Children, GuestPlan, Numbers, Problem};
 use mvpnet_qemu_driver::accel::{Accel, KvmProbe};
-use mvpnet_qemu_driver::image::{self, ImageSpec, PlanContext};
+use mvpnet_qemu_driver::image::{self, ImageSpec, Overlays, PlanContext};
 use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_qemu_driver::names::socket_path;
 use mvpnet_qemu_driver::readiness::ReadyTimes;
@@ -16,7 +16,7 @@ use mvpnet_switch::{Config, Rank, Topology, World};
 use super::keys::{Briefing, home};
 use super::seed::Configuration;
 use super::share::{SharePlan, shares};
-use crate::args::{NetKind, RankOptions, Usage, check};
+use crate::args::{NetKind, RankOptions, Shared, Usage, check};
 use crate::logs::file_in;
 
 /// A rank's parts, planned.
@@ -176,17 +176,37 @@ fn link_kind(net: NetKind) -> LinkKind {
 
 /// The plans of a rank's images, each checked by itself.
 pub fn images(options: &RankOptions, me: Rank) -> Result<Vec<image::ImagePlan>, Problem> {
-    let context = PlanContext {
-        run_dir: options.shared.run_dir.as_deref(),
-        job: options.shared.job.as_deref(),
-        rank: me,
+    let plans = unchecked_images(options, me)?;
+    plans.iter().try_for_each(image::ImagePlan::check).map_err(|error| wrong(error.to_string()))?;
+    Ok(plans)
+}
+
+/// The same, without a look at any file.
+pub fn unchecked_images(options: &RankOptions, me: Rank) -> Result<Vec<image::ImagePlan>, Problem> {
+    let shared = &options.shared;
+    let overlay_dir = image::overlay_dir(shared.run_dir.as_deref());
+    let qemu_img = qemu_img(shared);
+    let plan = |(disk, spec): (usize, &ImageSpec)| {
+        let overlays = Overlays {
+            by_default: shared.overlay,
+            dir: Some(&overlay_dir),
+            keep_in: shared.persist.as_deref(),
+            size: options.disk_size.filter(|_| disk == 0),
+            qemu_img: qemu_img.as_deref(),
+        };
+        let run_dir = shared.run_dir.as_deref();
+        let context = PlanContext { run_dir, job: shared.job.as_deref(), rank: me, disk, overlays };
+        image::plan(spec, context).map_err(|error| wrong(error.to_string()))
     };
-    let plan = |spec: &ImageSpec| {
-        let plan = image::plan(spec, context).map_err(|error| wrong(error.to_string()))?;
-        plan.check().map_err(|error| wrong(error.to_string()))?;
-        Ok(plan)
-    };
-    options.images.iter().map(plan).collect()
+    options.images.iter().enumerate().map(plan).collect()
+}
+
+/// qemu-img: the one beside a qemu that was named by its path, else the one on PATH.
+fn qemu_img(shared: &Shared) -> Option<PathBuf> {
+    const NAME: &str = "qemu-img";
+    let beside = Path::new(&shared.qemu).parent().filter(|dir| !dir.as_os_str().is_empty());
+    let beside = beside.and_then(|dir| check::find_program(dir.join(NAME).as_os_str(), None).ok());
+    beside.or_else(|| check::find_program(NAME.as_ref(), std::env::var_os("PATH").as_deref()).ok())
 }
 
 fn direct_boot(options: &RankOptions) -> Result<Option<DirectBoot>, Problem> {

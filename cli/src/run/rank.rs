@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::keys::Briefing;
 use super::plan::{Seat, images, plan, switch_config, unable};
 use super::ssh_files::SSH_CONFIG;
-use super::{complain, room};
+use super::{complain, room, writers};
 use crate::args::{self, RankOptions, check};
 
 /// How long a capture may take to be written out at the end.
@@ -72,9 +72,6 @@ impl RankParts {
         {
             complain(&warning);
         }
-        if let Some(plan) = &plan {
-            plan.notes.iter().for_each(|note| complain(note));
-        }
         let started = if plan.is_some() { start_capture(&options, seat, transport) } else { Ok(None) };
         let (tap, capture) = match started {
             Ok(started) => started.unzip(),
@@ -99,6 +96,11 @@ impl RankParts {
         self.plan.as_ref()?.briefing.as_ref()
     }
 
+    /// What the user should know before the guests are up.
+    pub fn notes(&self) -> Vec<String> {
+        self.plan.as_ref().map(|plan| plan.notes.clone()).unwrap_or_default()
+    }
+
     /// Splits the rank into what its loop's thread and what its control plane needs.
     pub fn split(
         self,
@@ -113,6 +115,7 @@ impl RankParts {
         let chief = notices.map(|notices| Chief { application: application.flatten(), notices, briefing });
         let guest = if problem.is_some() { None } else { guest };
         let Seat { me, world, numbers, .. } = seat;
+        let answers = chief.is_some();
         let setup = RankSetup {
             me,
             world,
@@ -123,6 +126,7 @@ impl RankParts {
             handle,
             events,
             wishes,
+            answers,
             chief,
             directory: None,
             briefed: None,
@@ -172,14 +176,15 @@ impl LoopPart {
 fn check_host(housemates: &[RankOptions], world: World) -> Result<(), Problem> {
     let mut plans = Vec::new();
     for options in housemates {
-        // A rank whose images are wrong says so itself.
-        if let Ok(rank) = world.rank(options.rank)
-            && let Ok(its) = images(options, rank)
-        {
-            plans.extend(its);
+        let Ok(rank) = world.rank(options.rank) else { continue };
+        match images(options, rank) {
+            Ok(its) => plans.extend(its.into_iter().map(|plan| (rank, plan))),
+            // A rank whose images are wrong says so itself, and one trouble at a time is enough.
+            Err(_) => return Ok(()),
         }
     }
-    room::check(&plans)
+    writers::check(&plans)?;
+    room::check(plans.iter().map(|(_, plan)| plan))
 }
 
 fn start_capture(

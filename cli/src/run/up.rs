@@ -20,7 +20,7 @@ use super::slurm::Slurm;
 use super::ssh_files::{Guests, SshFiles};
 use super::tap::TapPlan;
 use super::tell::Teller;
-use super::{FAILURE, complain, exit_code, tunnel};
+use super::{FAILURE, complain, digests, exit_code, tunnel};
 use crate::args::{HostDefaults, Options, RankOptions, Reach, Usage, report_usage};
 use crate::logs;
 
@@ -102,6 +102,7 @@ fn prepare(reach: &Reach, mut options: Options) -> Result<Prepared, Usage> {
         span.ranks().map(|rank| options.for_rank(rank, *span, &host)).collect::<Result<_, _>>()?;
     let logs: Vec<_> = planned.iter().map(RankOptions::rank_log).collect();
     let _guard = logs::start(&logs, options.shared.stderr_level)?;
+    digests::check(&planned, network)?;
     if let Some(found) = found.filter(|_| options.shared.progress) {
         complain(&found.described);
     }
@@ -153,6 +154,9 @@ impl Job {
                 let housemates = if is_chief { &all[..] } else { &[] };
                 let parts = RankParts::prepare(options, seat, transport.name(), leftovers, housemates, None)?
                     .with_tap(tap.map(TapPlan::tap));
+                if is_chief {
+                    teller = teller.with_notes(parts.notes());
+                }
                 if let (true, Ok(directory)) = (is_chief, &directory) {
                     teller = teller.with_ssh_files(SshFiles::new(
                         directory.path(),

@@ -24,6 +24,7 @@ use super::leftovers::{self, Leftover};
 use super::protocol::{Command, Event, ProcessEnd, line, take_lines};
 use crate::console::Console;
 use crate::image::CopyHold;
+use crate::process::Process as ProcessId;
 
 /// How long the keeper may take to answer. It answers at once; a host may be loaded beyond measure.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
@@ -115,6 +116,7 @@ impl Keeper {
             let mut process = Process::new(&program)
                 .arg0("mvpnet")
                 .arg(super::KEEPER)
+                .env(super::KEEPER_OF, ProcessId::this().to_string())
                 .stdin(Stdio::from(OwnedFd::from(theirs)))
                 .stdout(output())
                 .stderr(output())
