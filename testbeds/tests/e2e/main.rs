@@ -29,6 +29,7 @@ mod crowd;
 mod endings;
 mod exit_codes;
 mod faults;
+mod guest_config;
 mod harness;
 mod hostile;
 mod images;
