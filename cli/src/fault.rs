@@ -2,7 +2,7 @@
 //! words, finds the job, and says what came of it.
 
 mod flags;
-mod job;
+pub(crate) mod job;
 mod words;
 
 use std::io::Write;
@@ -98,7 +98,7 @@ fn carry_out(options: &Options) -> Result<String, FaultError> {
         Answer::Done(job) => Ok(done(&job, &words, options.json)),
         Answer::Refused(why) => Err(FaultError::Refused(why)),
         Answer::Failed(whys) => Err(FaultError::Failed(whys)),
-        Answer::Info(_) => Err(FaultError::Answer),
+        Answer::Info(_) | Answer::Session => Err(FaultError::Answer),
     }
 }
 

@@ -13,3 +13,4 @@ pub mod logs;
 pub mod progress;
 pub mod run;
 pub mod sim;
+pub mod ssh;

@@ -25,6 +25,7 @@ pub mod image;
 pub mod links;
 pub mod names;
 pub mod ports;
+pub mod process;
 pub mod qmp;
 pub mod readiness;
 pub mod spec;

@@ -31,6 +31,7 @@ mod keeper;
 mod ladder;
 mod leftovers;
 mod link;
+mod orphans;
 mod protocol;
 mod wrap_log;
 
@@ -41,12 +42,19 @@ pub use keeper::keeper_main;
 pub use ladder::{StopLadder, StopReport, StopStep};
 pub use leftovers::Leftover;
 pub use link::{Keeper, KeeperSpec, SuperviseError};
+pub use orphans::keepers_of;
 pub use protocol::ProcessEnd;
 
 /// The hidden subcommand that is the keeper.
 pub const KEEPER: &str = "__keeper";
 /// The hidden subcommand that becomes the guest.
 pub const EXEC: &str = "__exec";
+/// Its second word: whether the guest hears SIGTERM.
+const DEAF: &str = "deaf";
+const HEARS: &str = "hears";
+
+/// In a keeper's environment, the [process](crate::process::Process) that it serves.
+const KEEPER_OF: &str = "MVPNET_KEEPER_OF";
 
 /// Runs the hidden subcommand that a program's arguments ask for, if they do. To be called first in `main`,
 /// while the program has one thread.

@@ -4,7 +4,7 @@ use mvpnet_node::control::JobInfo;
 
 /// Why it cannot be told.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum JobError {
+pub(crate) enum JobError {
     /// None runs.
     #[error("no job of yours has its rank 0 on this host")]
     None,
@@ -30,7 +30,7 @@ fn names(running: &[String]) -> String {
 }
 
 /// The only job, or the one that is called so: by its name first, for a name may look like a number.
-pub(super) fn choose(mut running: Vec<JobInfo>, wanted: Option<&str>) -> Result<JobInfo, JobError> {
+pub(crate) fn choose(mut running: Vec<JobInfo>, wanted: Option<&str>) -> Result<JobInfo, JobError> {
     if running.is_empty() {
         return Err(JobError::None);
     }

@@ -61,6 +61,11 @@ pub(super) fn socket_in(directory: &Path, kind: Kind, process: u32) -> PathBuf {
     directory.join(format!("{process}{}", kind.suffix()))
 }
 
+/// The directory of a process's part of its job.
+pub(super) fn directory_in(directory: &Path, process: u32) -> PathBuf {
+    directory.join(format!("{process}.job"))
+}
+
 /// Makes the directory, which has to be the user's own.
 pub(super) fn prepare(directory: &Path) -> io::Result<()> {
     make_private_dir(directory).map_err(|error| {
@@ -70,7 +75,7 @@ pub(super) fn prepare(directory: &Path) -> io::Result<()> {
 }
 
 /// Whether nobody else can have put anything there.
-fn is_ours(directory: &Path) -> bool {
+pub(super) fn is_ours(directory: &Path) -> bool {
     std::fs::symlink_metadata(directory)
         .is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mvpnet_qemu_driver::supervise::{Keeper, KeeperSpec, Leftover, SuperviseError};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -30,6 +31,15 @@ const ATTEMPTS: u32 = 20;
 pub(crate) struct Asked<Q = Request, A = Answer> {
     pub(crate) request: Q,
     pub(crate) answer: oneshot::Sender<A>,
+    /// The connection, after the answer, for whom a line each is not enough.
+    pub(crate) stream: oneshot::Receiver<Stream>,
+}
+
+/// A connection whose first request has been answered.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) reader: BufReader<OwnedReadHalf>,
+    pub(crate) writer: OwnedWriteHalf,
 }
 
 /// The control socket of this process: of its job, unless said otherwise.
@@ -181,15 +191,16 @@ async fn bind(directory: &Path, kind: Kind, keeper: &Keeper) -> Result<UnixListe
     }
 }
 
-/// One connection: one request, one answer.
+/// One connection: one request, one answer, and then what the two make of it.
 async fn attend<Q: DeserializeOwned, A: Reply>(
     stream: UnixStream,
     asked: mpsc::UnboundedSender<Asked<Q, A>>,
 ) {
-    let (reading, mut writing) = stream.into_split();
+    let (reading, mut writer) = stream.into_split();
     let mut request = Vec::new();
-    let mut reader = BufReader::new(reading.take(MAX_REQUEST));
-    match timeout(ASK_TIME, reader.read_until(b'\n', &mut request)).await {
+    let mut reader = BufReader::new(reading);
+    let (pass_on, passed) = oneshot::channel();
+    match timeout(ASK_TIME, (&mut reader).take(MAX_REQUEST).read_until(b'\n', &mut request)).await {
         Ok(Ok(1..)) => {}
         // Somebody who only looked whether we are here.
         _ => return,
@@ -198,7 +209,7 @@ async fn attend<Q: DeserializeOwned, A: Reply>(
         Ok(request) => {
             let (answer, answered) = oneshot::channel();
             // A job that is over answers nothing.
-            let _ = asked.send(Asked { request, answer });
+            let _ = asked.send(Asked { request, answer, stream: passed });
             match answered.await {
                 Ok(answer) => answer,
                 Err(_) => return,
@@ -206,7 +217,9 @@ async fn attend<Q: DeserializeOwned, A: Reply>(
         }
         Err(error) => A::refused(format!("that is no request: {error}")),
     };
-    if let Err(error) = writing.write_all(&line(&answer)).await {
-        tracing::debug!("an answer was not waited for: {error}");
+    match writer.write_all(&line(&answer)).await {
+        // Most want no more: then the connection is closed here.
+        Ok(()) => drop(pass_on.send(Stream { reader, writer })),
+        Err(error) => tracing::debug!("an answer was not waited for: {error}"),
     }
 }

@@ -50,13 +50,14 @@ impl RankLife {
     /// Rank 0: somebody on the host asks.
     pub(super) async fn on_asked(&mut self, asked: Asked) {
         let Some(chief) = &mut self.chief else { return };
-        let Asked { request, answer } = asked;
+        let Asked { request, answer, stream } = asked;
         let words = match request {
             Request::Info => {
                 // Who asked may have given up.
                 let _ = answer.send(Answer::Info(chief.changes.info()));
                 return;
             }
+            Request::Session(request) => return self.sessions.attach(request, answer, stream),
             Request::Change(words) => words,
         };
         let changes = match chief.changes.check(&words) {
