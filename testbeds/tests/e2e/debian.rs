@@ -5,6 +5,7 @@
 
 mod logins;
 mod operations;
+mod seeds;
 mod without_sshd;
 
 use std::ffi::OsStr;
