@@ -16,7 +16,7 @@ use mvpnet_node::control;
 use mvpnet_qemu_driver::names::find_program;
 
 use crate::args::USAGE_EXIT_CODE;
-use crate::fault::job::JobError;
+use crate::job::JobError;
 pub use cp::run as cp;
 pub use flags::{
     CONFIG_LONG_ABOUT, CONFIG_USAGE, CP_AFTER_LONG, CP_LONG_ABOUT, CP_USAGE, ConfigFlags, CpFlags,

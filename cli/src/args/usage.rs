@@ -60,6 +60,9 @@ pub enum Usage {
     /// A change to a running job that is none.
     #[error("{0}\ntry `mvpnet fault --help`")]
     Fault(String),
+    /// A flag of `down` that makes no sense.
+    #[error("{0}\ntry `mvpnet down --help`")]
+    Down(String),
     /// A flag of a lab that makes no sense.
     #[error("{0}\ntry `mvpnet lab --help`")]
     Lab(String),
@@ -111,6 +114,9 @@ pub enum Usage {
     /// A host that cannot be found, or an address that is not this machine's.
     #[error("{0}")]
     Tunnel(String),
+    /// A seed that cannot be made.
+    #[error("{0}\ntry `mvpnet seed --help`")]
+    Seed(String),
     /// What guests cannot be told.
     #[error("{0}")]
     Guests(String),

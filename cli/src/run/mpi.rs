@@ -154,6 +154,8 @@ fn run_rank(
     let (wish, wishes) = mpsc::unbounded_channel();
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     let (loop_part, setup) = parts.split(host, wishes, (me.index() == 0).then_some(notices));
+    // Every process of the job can be asked.
+    let setup = RankSetup { answers: true, ..setup };
     let control = spawn_control(
         setup,
         wish,

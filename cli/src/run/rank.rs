@@ -113,6 +113,7 @@ impl RankParts {
         let chief = notices.map(|notices| Chief { application: application.flatten(), notices, briefing });
         let guest = if problem.is_some() { None } else { guest };
         let Seat { me, world, numbers, .. } = seat;
+        let answers = chief.is_some();
         let setup = RankSetup {
             me,
             world,
@@ -123,6 +124,7 @@ impl RankParts {
             handle,
             events,
             wishes,
+            answers,
             chief,
             directory: None,
             briefed: None,
