@@ -3,6 +3,7 @@
 
 mod chief;
 mod faults;
+mod lifeline;
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::chief::{ChiefState, Happening};
 use self::faults::Outcomes;
+use self::lifeline::Lifeline;
 use super::application::ApplicationPlan;
 use super::changes::Changes;
 use super::guest::{GuestNote, GuestOrder, GuestTask, GuestWays};
@@ -96,6 +98,8 @@ pub struct RankSetup {
     pub directory: Option<PathBuf>,
     /// What is to be done with rank 0's briefing, besides making guests' configurations from it.
     pub briefed: Option<Briefed>,
+    /// Whether ranks have to find out themselves that one is lost, since what started them does not care.
+    pub lifeline: bool,
 }
 
 /// Hears rank 0's briefing. It may not take long.
@@ -143,12 +147,14 @@ struct RankLife {
     sessions: Sessions,
     directory: Option<PathBuf>,
     briefed: Option<Briefed>,
+    lifeline: Lifeline,
 }
 
 /// Lives one rank's part of the job; returns when it is over and the frame loop was told to stop.
 pub async fn live(setup: RankSetup) -> RankEnd {
     let RankSetup { me, world, numbers, host, problem, guest, handle, directory, briefed, .. } = setup;
     let (mut events, mut wishes, chief) = (setup.events, setup.wishes, setup.chief);
+    let lifeline = Lifeline::new(setup.lifeline, me, world);
     let job = guest.as_ref().and_then(|plan| plan.children.job.clone());
     let has_taps = guest.as_ref().is_some_and(|plan| plan.tap.is_some());
     let chief =
@@ -170,6 +176,7 @@ pub async fn live(setup: RankSetup) -> RankEnd {
         sessions,
         directory,
         briefed,
+        lifeline,
     };
     life.report(Report::Hello { host, problem }).await;
     while life.end.is_none() {
@@ -182,6 +189,7 @@ pub async fn live(setup: RankSetup) -> RankEnd {
                 Happening::Asked(asked) => life.on_asked(asked).await,
             },
             outcome = life.outcomes.next() => life.on_outcome(outcome),
+            () = life.lifeline.tick() => life.on_tick().await,
         }
     }
     life.sessions.close().await;
@@ -232,8 +240,12 @@ impl RankLife {
     }
 
     async fn on_event(&mut self, event: Event) {
+        if let Event::Message { from, .. } = &event {
+            self.lifeline.heard(*from);
+        }
         match event {
             Event::Message { from, payload } => match Message::decode(&payload) {
+                Ok(Message::Alive) => {}
                 Ok(Message::Session(packet)) => self.sessions.packet(from, packet, payload.len()),
                 Ok(Message::Report(report)) => self.on_report(from, report).await,
                 Ok(Message::Order(order)) if from.index() == 0 => self.obey(order).await,
