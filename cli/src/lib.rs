@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod bridge;
+pub mod check;
 mod columns;
 pub mod doctor;
 pub mod down;

@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::guests::{CONFIGURATION, GuestFlags};
 use super::help;
 use super::tunnel::TunnelFlags;
-use crate::{bridge, doctor, down, fault, gc, lab, ps, reset, seed, sim, ssh, status};
+use crate::{bridge, check, doctor, down, fault, gc, lab, ps, reset, seed, sim, ssh, status};
 
 /// Headings of `--help`.
 const GUESTS: &str = "Guests";
@@ -100,6 +100,16 @@ pub enum Command {
         disable_help_flag = true,
     )]
     Down(down::Flags),
+
+    /// Check that the guests of a running job are a cluster: names, ssh, MTU, MPI
+    #[command(
+        long_about = check::LONG_ABOUT,
+        override_usage = check::USAGE,
+        after_help = check::AFTER_SHORT,
+        after_long_help = check::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Check(check::Flags),
 
     /// Press the reset buttons of guests in a running job
     #[command(
