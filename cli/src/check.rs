@@ -100,7 +100,7 @@ fn find(options: &Options) -> Result<Vec<Finding>, JobError> {
     let job: JobInfo = job::find(options.job.as_deref())?;
     let Some(cast) = Cast::new(job.first_rank, job.ranks) else { return Ok(Vec::new()) };
     let mut scope = options.scope.clone();
-    scope.user = scope.user.or_else(|| ssh::user_of(job.process));
+    scope.user = scope.user.or_else(|| ssh::user_of(job.through));
     let tell = |what: &str| {
         if options.progress {
             let _ = writeln!(std::io::stderr(), "mvpnet: {what}");
