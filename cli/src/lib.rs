@@ -8,6 +8,7 @@ pub mod bridge;
 mod columns;
 pub mod doctor;
 pub mod fault;
+mod input;
 pub mod lab;
 pub mod logs;
 pub mod progress;
