@@ -1,4 +1,4 @@
-//! Tables for people: columns that stand below each other.
+//! Tables for people: columns that stand below each other, and what stands in them.
 
 /// Rows as lines. Columns are as wide as their widest cell, with two spaces between them.
 pub(crate) fn aligned<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
@@ -10,6 +10,17 @@ pub(crate) fn aligned<const N: usize>(rows: impl IntoIterator<Item = [String; N]
         format!("{}\n", cells.join("  ").trim_end())
     });
     lines.collect()
+}
+
+/// A time as people say it, in its two greatest units at most.
+pub(crate) fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match (minutes, hours, days) {
+        (0, ..) => format!("{seconds} s"),
+        (_, 0, _) => format!("{minutes} min"),
+        (_, _, 0) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
 }
 
 #[cfg(test)]

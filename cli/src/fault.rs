@@ -2,7 +2,6 @@
 //! words, finds the job, and says what came of it.
 
 mod flags;
-pub(crate) mod job;
 mod words;
 
 use std::io::Write;
@@ -13,8 +12,8 @@ use mvpnet_transports::link::Change;
 use serde_json::json;
 
 use crate::args::{USAGE_EXIT_CODE, Usage};
+use crate::job::{self, JobError};
 pub use flags::{AFTER_LONG, AFTER_SHORT, Flags, LONG_ABOUT, USAGE};
-use job::JobError;
 
 /// What is to be done, and to which job.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,30 +74,32 @@ pub fn run(options: &Options) -> ExitCode {
         }
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "mvpnet: {error}");
-            let is_usage =
-                matches!(error, FaultError::Refused(_) | FaultError::Job(JobError::Several { .. }));
+            let is_usage = match &error {
+                FaultError::Refused(_) => true,
+                FaultError::Job(error) => error.is_usage(),
+                _ => false,
+            };
             ExitCode::from(if is_usage { USAGE_EXIT_CODE } else { 1 })
         }
     }
 }
 
 fn carry_out(options: &Options) -> Result<String, FaultError> {
-    let running = control::running();
     if options.task == Task::List {
-        return Ok(listed(&running, options.json));
+        return Ok(listed(&control::running(), options.json));
     }
-    let job = job::choose(running, options.job.as_deref())?;
+    let job = job::find(options.job.as_deref())?;
     let Task::Change(changes) = &options.task else { return Ok(shown(&job, options.json)) };
     let words: Vec<String> = changes.iter().map(Change::to_string).collect();
     if changes.iter().any(|change| matches!(change, Change::Restart(_))) {
         // It takes as long as a boot, and says nothing meanwhile.
         let _ = writeln!(std::io::stderr(), "mvpnet: waiting until the guests are up again");
     }
-    match control::ask(job.process, &Request::Change(words.clone()))? {
+    match control::ask(job.through, &Request::Change(words.clone()))? {
         Answer::Done(job) => Ok(done(&job, &words, options.json)),
         Answer::Refused(why) => Err(FaultError::Refused(why)),
         Answer::Failed(whys) => Err(FaultError::Failed(whys)),
-        Answer::Info(_) | Answer::Session => Err(FaultError::Answer),
+        Answer::Info(_) | Answer::Status(_) | Answer::Session => Err(FaultError::Answer),
     }
 }
 
@@ -107,7 +108,7 @@ fn listed(running: &[JobInfo], json: bool) -> String {
         return format!("{}\n", json!(running));
     }
     if running.is_empty() {
-        return "no job of yours has its rank 0 on this host\n".to_owned();
+        return "no job of yours runs on this host\n".to_owned();
     }
     running.iter().map(|job| format!("{job}\n")).collect()
 }
@@ -136,7 +137,7 @@ mod tests {
 
     fn job(in_force: &[&str]) -> JobInfo {
         let in_force = in_force.iter().map(|words| (*words).to_owned()).collect();
-        JobInfo { name: Some("lab".into()), process: 7, ranks: 4, seed: 7, in_force }
+        JobInfo { name: Some("lab".into()), process: 7, ranks: 4, seed: 7, in_force, ..JobInfo::default() }
     }
 
     #[test]
@@ -151,10 +152,10 @@ mod tests {
     #[test]
     fn json_is_one_value_on_one_line() {
         let said = listed(&[job(&["heal"])], true);
-        assert_eq!(
-            said,
-            "[{\"in_force\":[\"heal\"],\"name\":\"lab\",\"process\":7,\"ranks\":4,\"seed\":7}]\n"
-        );
+        let value: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(value[0]["in_force"], json!(["heal"]));
+        assert_eq!((&value[0]["name"], &value[0]["process"]), (&json!("lab"), &json!(7)));
+        assert_eq!(said.matches('\n').count(), 1);
         assert_eq!(listed(&[], true), "[]\n");
     }
 

@@ -8,7 +8,9 @@ use std::path::Path;
 pub fn text_of(file: &Path, what: &str, command: &str) -> Result<String, String> {
     let shown = file.display();
     std::fs::read_to_string(file).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => format!("{shown}: there is no such file\n`{command}` shows {what} to begin with"),
+        ErrorKind::NotFound => {
+            format!("{shown}: there is no such file\n`{command}` shows {what} to begin with")
+        }
         ErrorKind::IsADirectory => format!("{shown} is a directory, not {what}: name the file itself"),
         ErrorKind::InvalidData => format!("{shown} is not text, let alone {what}"),
         _ => format!("{shown}: {error}"),

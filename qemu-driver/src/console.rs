@@ -45,6 +45,8 @@ struct State {
     total: u64,
     closed: bool,
     waiters: Vec<Waiter>,
+    /// What came before this is not what anybody waits for.
+    since: u64,
 }
 
 #[derive(Debug)]
@@ -108,7 +110,8 @@ impl Console {
         let found = {
             let mut state = self.lock();
             state.waiters.retain(|waiter| !waiter.found.is_closed());
-            if contains(state.kept.make_contiguous(), text.as_bytes()) {
+            let from = state.place_of_news();
+            if contains(&state.kept.make_contiguous()[from..], text.as_bytes()) {
                 return true;
             }
             if state.closed {
@@ -119,6 +122,12 @@ impl Console {
             found
         };
         found.await.is_ok()
+    }
+
+    /// Has whoever waits for a text wait for one that shows from now on, as after a reset of the guest.
+    pub fn begin_anew(&self) {
+        let mut state = self.lock();
+        state.since = state.total;
     }
 
     /// Waits for the end of the output: nothing has it open for writing any more.
@@ -152,16 +161,24 @@ impl ConsoleInput {
 }
 
 impl State {
+    /// Where in what is kept that begins which counts for who waits.
+    fn place_of_news(&self) -> usize {
+        let new = usize::try_from(self.total - self.since).unwrap_or(usize::MAX);
+        self.kept.len().saturating_sub(new)
+    }
+
     fn push(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
         self.kept.extend(bytes);
+        let news = self.place_of_news();
         let State { kept, waiters, .. } = self;
         if !waiters.is_empty() {
             let kept = kept.make_contiguous();
             let mut rest = Vec::new();
             for waiter in waiters.drain(..) {
                 // The text may have begun before these bytes.
-                let from = kept.len().saturating_sub(bytes.len() + waiter.text.len().saturating_sub(1));
+                let from =
+                    kept.len().saturating_sub(bytes.len() + waiter.text.len().saturating_sub(1)).max(news);
                 if contains(&kept[from..], &waiter.text) {
                     let _ = waiter.found.send(());
                 } else if !waiter.found.is_closed() {

@@ -6,7 +6,7 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 use serde::{Deserialize, Serialize};
 
 /// A process of this host, living or dead.
@@ -72,10 +72,13 @@ impl Process {
         }
     }
 
-    /// Its parent, if it lives.
-    pub fn parent(self) -> Option<u32> {
-        // Field 4.
-        self.lives().then(|| stat(self.number)?.get(1)?.parse().ok()).flatten()
+    /// When it began, in seconds since 1970. The clock may have been set since the host booted.
+    pub fn began(self) -> Option<u64> {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        let booted: u64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.parse().ok()?;
+        let ticks =
+            sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok())?;
+        Some(booted + self.born / ticks.max(1))
     }
 }
 
@@ -145,7 +148,6 @@ mod tests {
         let found = Process::of(child.id()).unwrap();
         let other = Process { born: found.born + 1, ..found };
         assert!(found.lives() && !other.lives());
-        assert_eq!(found.parent(), Some(std::process::id()));
         other.signal(Signal::SIGKILL).unwrap();
         assert!(found.lives());
         found.signal(Signal::SIGKILL).unwrap();
@@ -153,6 +155,14 @@ mod tests {
         assert!(!found.lives() && Process::of(child.id()).is_none());
         found.signal(Signal::SIGKILL).unwrap();
         assert!(Process::this().lives());
+    }
+
+    #[test]
+    fn a_process_that_began_now_did_not_begin_long_ago() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let now = std::os::unix::fs::MetadataExt::mtime(&file.path().metadata().unwrap()).cast_unsigned();
+        let began = Process::this().began().unwrap();
+        assert!(began <= now + 2 && began + 3600 > now, "{began} and {now}");
     }
 
     #[test]

@@ -9,7 +9,9 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::guests::{CONFIGURATION, GuestFlags};
 use super::help;
 use super::tunnel::TunnelFlags;
-use crate::{bridge, doctor, fault, lab, sim, ssh};
+use crate::{
+    bridge, console, doctor, down, exec, fault, gc, lab, port, ps, reset, rsh, seed, sim, ssh, status,
+};
 
 /// Headings of `--help`.
 const GUESTS: &str = "Guests";
@@ -71,6 +73,56 @@ pub enum Command {
     )]
     Sim(sim::Flags),
 
+    /// Show your jobs on this host
+    #[command(
+        long_about = ps::LONG_ABOUT,
+        override_usage = ps::USAGE,
+        after_help = ps::AFTER_SHORT,
+        after_long_help = ps::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Ps(ps::Flags),
+
+    /// Show how each rank of a running job is
+    #[command(
+        long_about = status::LONG_ABOUT,
+        override_usage = status::USAGE,
+        after_help = status::AFTER_SHORT,
+        after_long_help = status::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Status(status::Flags),
+
+    /// End a running job, and wait until it is gone
+    #[command(
+        long_about = down::LONG_ABOUT,
+        override_usage = down::USAGE,
+        after_help = down::AFTER_SHORT,
+        after_long_help = down::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Down(down::Flags),
+
+    /// Press the reset buttons of guests in a running job
+    #[command(
+        long_about = reset::LONG_ABOUT,
+        override_usage = reset::USAGE,
+        after_help = reset::AFTER_SHORT,
+        after_long_help = reset::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Reset(reset::Flags),
+
+    /// Remove what dead jobs have left on this host
+    #[command(
+        long_about = gc::LONG_ABOUT,
+        override_usage = gc::USAGE,
+        after_help = gc::AFTER_SHORT,
+        after_long_help = gc::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Gc(gc::Flags),
+
     /// Break the network of a running job on purpose, and mend it
     #[command(
         long_about = fault::LONG_ABOUT,
@@ -80,6 +132,47 @@ pub enum Command {
         disable_help_flag = true,
     )]
     Fault(fault::Flags),
+
+    /// Run a command in guests of a running job, without ssh and network
+    #[command(
+        long_about = exec::LONG_ABOUT,
+        override_usage = exec::USAGE,
+        after_help = exec::AFTER_SHORT,
+        after_long_help = exec::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Exec(exec::Flags),
+
+    /// The same in the calling form of rsh and ssh, for mpirun
+    #[command(
+        long_about = rsh::LONG_ABOUT,
+        override_usage = rsh::USAGE,
+        after_long_help = rsh::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Rsh(rsh::Flags),
+
+    /// Show the console of a guest of a running job, and type at it
+    #[command(
+        long_about = console::LONG_ABOUT,
+        override_usage = console::USAGE,
+        after_long_help = console::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Console(console::Flags),
+
+    /// Be the way to a guest's ssh port, for ssh's ProxyCommand
+    #[command(long_about = port::LONG_ABOUT, override_usage = port::USAGE, disable_help_flag = true)]
+    Port(port::Flags),
+
+    /// Write what a guest would be told by cloud-init, without booting it
+    #[command(
+        long_about = seed::LONG_ABOUT,
+        override_usage = seed::USAGE,
+        after_long_help = seed::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Seed(Box<seed::Flags>),
 
     /// Log in to a guest of a running job, or run a command there
     #[command(

@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::columns::aligned;
+use crate::columns::{aligned, duration};
 
 /// Addresses that a table shows; JSON has them all.
 const SHOWN: usize = 32;
@@ -124,16 +124,6 @@ fn size(bytes: u64) -> String {
         (value, unit) = (value / 1024.0, larger);
     }
     if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
-}
-
-fn duration(seconds: u64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
-    match (minutes, hours, days) {
-        (0, ..) => format!("{seconds} s"),
-        (_, 0, _) => format!("{minutes} min"),
-        (_, _, 0) => format!("{hours} h {} min", minutes % 60),
-        _ => format!("{days} d {} h", hours % 24),
-    }
 }
 
 /// What parts of the program have to say besides, the capture above all, looks as everything else does.

@@ -7,8 +7,8 @@ pub const LONG_ABOUT: &str = "\
 Break the network of a running job on purpose, and mend it.
 
 Changes take effect at once, at all ranks, and this returns when they have. They are written in the words that \
-scenarios of `mvpnet sim` use. Frames that are on their way are not touched. A job is found on the host of its rank 0, \
-by the user who started it; guests need not know anything of this.";
+scenarios of `mvpnet sim` use. Frames that are on their way are not touched. A job is found on every host that \
+it has a rank on, by the user who started it; guests need not know anything of this.";
 
 /// How it is called.
 pub const USAGE: &str = "\

@@ -156,15 +156,18 @@ fn run_rank(
     };
     let guests = Guests { world, numbers: Numbers::whole(world), ours, user: options.shared.user.clone() };
     let way_in = WayIn { guests, briefing: parts.briefing().cloned() };
+    let notes = parts.notes();
     let (notices, heard) = mpsc::unbounded_channel();
     let (wish, wishes) = mpsc::unbounded_channel();
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
-    let (loop_part, mut setup) = parts.split(host, wishes, (me.index() == 0).then_some(notices));
-    setup.lifeline = launcher_env().is_some_and(|launcher| launcher.kind == LauncherKind::Slurm);
+    let (loop_part, setup) = parts.split(host, wishes, (me.index() == 0).then_some(notices));
+    // srun does not care for a rank that is lost; every process of the job can be asked.
+    let lifeline = launcher_env().is_some_and(|launcher| launcher.kind == LauncherKind::Slurm);
+    let setup = RankSetup { answers: true, lifeline, ..setup };
     let control = spawn_control(
         setup,
         wish,
-        Teller::new(world, Numbers::whole(world), &options),
+        Teller::new(world, Numbers::whole(world), &options).with_notes(notes),
         heard,
         way_in,
         Outside { exit_on_eof: options.shared.exit_on_eof, slurm },

@@ -72,9 +72,6 @@ impl RankParts {
         {
             complain(&warning);
         }
-        if let Some(plan) = &plan {
-            plan.notes.iter().for_each(|note| complain(note));
-        }
         let started = if plan.is_some() { start_capture(&options, seat, transport) } else { Ok(None) };
         let (tap, capture) = match started {
             Ok(started) => started.unzip(),
@@ -99,6 +96,11 @@ impl RankParts {
         self.plan.as_ref()?.briefing.as_ref()
     }
 
+    /// What the user should know before the guests are up.
+    pub fn notes(&self) -> Vec<String> {
+        self.plan.as_ref().map(|plan| plan.notes.clone()).unwrap_or_default()
+    }
+
     /// Splits the rank into what its loop's thread and what its control plane needs.
     pub fn split(
         self,
@@ -113,6 +115,7 @@ impl RankParts {
         let chief = notices.map(|notices| Chief { application: application.flatten(), notices, briefing });
         let guest = if problem.is_some() { None } else { guest };
         let Seat { me, world, numbers, .. } = seat;
+        let answers = chief.is_some();
         let setup = RankSetup {
             me,
             world,
@@ -123,6 +126,7 @@ impl RankParts {
             handle,
             events,
             wishes,
+            answers,
             chief,
             directory: None,
             briefed: None,

@@ -166,7 +166,10 @@ mod tests {
         assert!(find(&other_port, None).is_ok());
         // RFC 5737: nobody's.
         let absent = refused(tunnel("127.0.0.1", Some("192.0.2.77")));
-        assert!(absent.starts_with("--listen 192.0.2.77: this machine does not have that address"), "{absent}");
+        assert!(
+            absent.starts_with("--listen 192.0.2.77: this machine does not have that address"),
+            "{absent}"
+        );
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use mvpnet_node::control::{self, JobDirectory};
+use mvpnet_node::control::JobDirectory;
 
 use super::SshError;
 use super::names::Names;
-use crate::fault::job;
+use crate::job;
 use crate::run::SSH_CONFIG;
 
 /// The config of one job.
@@ -20,8 +20,8 @@ pub(super) struct Place {
 impl Place {
     /// Of the only job, or the one that is called so.
     pub(super) fn find(wanted: Option<&str>) -> Result<Self, SshError> {
-        let job = job::choose(control::running(), wanted)?;
-        let directory = JobDirectory::of_process(job.process);
+        let job = job::find(wanted)?;
+        let directory = JobDirectory::of_process(job.through);
         match directory.map(|directory| directory.join(SSH_CONFIG)).filter(|config| config.exists()) {
             Some(config) => Ok(Self { config, job: job.to_string() }),
             None => Err(SshError::NoConfig { job: job.to_string() }),

@@ -10,8 +10,9 @@ use nix::sys::socket::{MsgFlags, recv};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::known::known;
 use super::place::{Kind, directories, lives, sockets_in};
-use super::protocol::{Answer, JobInfo, MAX_ANSWER, Request, line};
+use super::protocol::{Answer, JobInfo, JobState, MAX_ANSWER, Request, line};
 use crate::session::SessionRequest;
 
 /// How long one may take to say who it is. It answers at once; a host may be loaded.
@@ -45,32 +46,46 @@ pub enum AskError {
     NoAnswer(Kind, serde_json::Error),
 }
 
-/// The jobs of this user whose rank 0 runs on this host, in the order of their processes. Sockets that dead
-/// jobs have left are removed.
+/// The jobs of this user that have a rank on this host and answer, in the order of their processes.
 pub fn running() -> Vec<JobInfo> {
-    let mut jobs: Vec<JobInfo> = ask_all(Kind::Job, &Request::Info)
-        .into_iter()
-        .filter_map(|answer| if let Answer::Info(job) = answer { Some(job) } else { None })
-        .collect();
-    jobs.sort_by_key(|job| job.process);
-    jobs
+    let answers =
+        known().into_iter().filter(|job| !matches!(job.info.state, JobState::Silent | JobState::Dead));
+    answers.map(|job| job.info).collect()
 }
 
-/// Asks the job whose rank 0 is this process, and waits as long as that takes.
+/// Asks the job that has this process on this host (see [`JobInfo::through`]), and waits as long as that takes.
 ///
 /// # Errors
 /// There is no such job, or it ends first.
 pub fn ask(process: u32, request: &Request) -> Result<Answer, AskError> {
-    ask_one(Kind::Job, process, request)
+    ask_within(process, request, None)
+}
+
+/// The same, for so long at most.
+///
+/// # Errors
+/// There is no such job, it ends first, or does not answer in time.
+pub fn ask_within(process: u32, request: &Request, within: Option<Duration>) -> Result<Answer, AskError> {
+    let path = socket_of(process).ok_or(AskError::Over(Kind::Job, process))?;
+    exchange(Kind::Job, &path, request, within)
+}
+
+/// The control socket of this process of a job, if it has one.
+pub fn socket_of(process: u32) -> Option<PathBuf> {
+    let sockets_of = |kind| directories().into_iter().flat_map(move |directory| sockets_in(&directory, kind));
+    let mut sockets = sockets_of(Kind::Job).chain(sockets_of(Kind::Rank));
+    sockets.find(|(other, _)| *other == process).map(|(_, path)| path)
 }
 
 /// Asks the job that this process belongs to for a session: the connection that has become one.
 pub(crate) fn open_session(process: u32, request: &SessionRequest) -> Result<UnixStream, AskError> {
-    let path = socket_of(Kind::Job, process)?;
+    let path = socket_of(process).ok_or(AskError::Over(Kind::Job, process))?;
     match connect(Kind::Job, &path, &Request::Session(request.clone()), None)? {
         (Answer::Session, stream) => Ok(stream),
         (Answer::Refused(why), _) => Err(AskError::Refused(why)),
-        (Answer::Info(_) | Answer::Done(_) | Answer::Failed(_), _) => Err(AskError::Ended(Kind::Job)),
+        (Answer::Info(_) | Answer::Status(_) | Answer::Done(_) | Answer::Failed(_), _) => {
+            Err(AskError::Ended(Kind::Job))
+        }
     }
 }
 
@@ -96,13 +111,10 @@ pub(crate) fn ask_one<A: DeserializeOwned>(
     process: u32,
     request: &impl Serialize,
 ) -> Result<A, AskError> {
-    exchange(kind, &socket_of(kind, process)?, request, None)
-}
-
-fn socket_of(kind: Kind, process: u32) -> Result<PathBuf, AskError> {
     let places = directories();
     let mut sockets = places.iter().flat_map(|directory| sockets_in(directory, kind));
-    sockets.find(|(other, _)| *other == process).map(|(_, path)| path).ok_or(AskError::Over(kind, process))
+    let (_, path) = sockets.find(|(other, _)| *other == process).ok_or(AskError::Over(kind, process))?;
+    exchange(kind, &path, request, None)
 }
 
 /// A line and not an octet more, in pieces as they come: each is looked at before it is taken.
@@ -121,11 +133,11 @@ fn read_line(mut stream: &UnixStream) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn is_stale(error: &AskError) -> bool {
+pub(super) fn is_stale(error: &AskError) -> bool {
     matches!(error, AskError::Socket { error, .. } if error.kind() == ErrorKind::ConnectionRefused)
 }
 
-fn exchange<A: DeserializeOwned>(
+pub(super) fn exchange<A: DeserializeOwned>(
     kind: Kind,
     path: &Path,
     request: &impl Serialize,
@@ -148,6 +160,7 @@ fn connect<A: DeserializeOwned>(
     };
     let mut stream = UnixStream::connect(path).map_err(failed)?;
     stream.set_read_timeout(within).map_err(failed)?;
+    stream.set_write_timeout(within).map_err(failed)?;
     stream.write_all(&line(request)).map_err(failed)?;
     let answer = read_line(&stream).map_err(failed)?;
     if answer.last() != Some(&b'\n') {

@@ -15,6 +15,8 @@ use nix::unistd::{AccessFlags, Pid, access, geteuid};
 pub enum Kind {
     /// A job, by its rank 0.
     Job,
+    /// A job, by another process of it.
+    Rank,
     /// A bridge of tunnels.
     Bridge,
 }
@@ -24,6 +26,7 @@ impl Kind {
     fn suffix(self) -> &'static str {
         match self {
             Self::Job => ".sock",
+            Self::Rank => ".rank.sock",
             Self::Bridge => ".bridge.sock",
         }
     }
@@ -31,7 +34,7 @@ impl Kind {
     /// The command that needs the socket.
     pub(super) fn command(self) -> &'static str {
         match self {
-            Self::Job => "mvpnet fault",
+            Self::Job | Self::Rank => "mvpnet ps",
             Self::Bridge => "mvpnet bridge status",
         }
     }
@@ -40,7 +43,7 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Job => "job",
+            Self::Job | Self::Rank => "job",
             Self::Bridge => "bridge",
         })
     }
@@ -48,7 +51,7 @@ impl fmt::Display for Kind {
 
 /// Where sockets may be, the preferred place first. The environment of a job and that of who looks for it can
 /// differ, above all under mpirun and systemd.
-pub(super) fn directories() -> Vec<PathBuf> {
+pub(crate) fn directories() -> Vec<PathBuf> {
     let run_time = std::env::var_os("XDG_RUNTIME_DIR")
         .map(PathBuf::from)
         .filter(|dir| dir.is_absolute() && access(dir, AccessFlags::W_OK | AccessFlags::X_OK).is_ok())
@@ -114,7 +117,7 @@ mod tests {
     #[test]
     fn sockets_are_named_by_their_process() {
         let directory = tempfile::tempdir().unwrap();
-        for name in ["30.sock", "7.sock", "7.lock", "x.sock", "8.bridge.sock"] {
+        for name in ["30.sock", "7.sock", "7.lock", "x.sock", "8.bridge.sock", "9.rank.sock"] {
             std::fs::write(directory.path().join(name), "").unwrap();
         }
         permit(directory.path(), 0o700);
@@ -123,6 +126,7 @@ mod tests {
         };
         assert_eq!(found(Kind::Job), [7, 30]);
         assert_eq!(found(Kind::Bridge), [8]);
+        assert_eq!(found(Kind::Rank), [9]);
         permit(directory.path(), 0o777);
         assert_eq!(found(Kind::Job), [0; 0], "anybody may have put them there");
         assert_eq!(sockets_in(Path::new("/no/such/directory"), Kind::Job), []);

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mvpnet_qemu_driver::supervise::{Keeper, KeeperSpec, Leftover, SuperviseError};
+use nix::unistd::geteuid;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -60,13 +61,6 @@ enum OpenError {
     Supervise(#[from] SuperviseError),
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },
-}
-
-impl Control {
-    /// Opens the socket of a job.
-    pub(crate) fn open() -> Self {
-        Self::open_as(Kind::Job)
-    }
 }
 
 impl<Q: DeserializeOwned + Send + 'static, A: Reply + Send + 'static> Control<Q, A> {
@@ -142,6 +136,8 @@ async fn serve<Q: DeserializeOwned + Send + 'static, A: Reply + Send + 'static>(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
+                // The directory keeps others out already.
+                Ok((stream, _)) if !is_user(&stream) => tracing::warn!("another user asks: no answer"),
                 Ok((stream, _)) => {
                     conversations.spawn(attend(stream, asked.clone()).in_current_span());
                 }
@@ -157,6 +153,11 @@ async fn serve<Q: DeserializeOwned + Send + 'static, A: Reply + Send + 'static>(
         tracing::warn!("{failure}");
     }
     Ok(())
+}
+
+/// Whether who asks is the user that this process is.
+fn is_user(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == geteuid().as_raw())
 }
 
 /// The first place where it can be.
@@ -210,9 +211,13 @@ async fn attend<Q: DeserializeOwned, A: Reply>(
             let (answer, answered) = oneshot::channel();
             // A job that is over answers nothing.
             let _ = asked.send(Asked { request, answer, stream: passed });
-            match answered.await {
-                Ok(answer) => answer,
-                Err(_) => return,
+            tokio::select! {
+                answered = answered => match answered {
+                    Ok(answer) => answer,
+                    Err(_) => return,
+                },
+                // Nobody waits any more. Answers may take for ever.
+                () = closed(&mut reader) => return,
             }
         }
         Err(error) => A::refused(format!("that is no request: {error}")),
@@ -222,4 +227,10 @@ async fn attend<Q: DeserializeOwned, A: Reply>(
         Ok(()) => drop(pass_on.send(Stream { reader, writer })),
         Err(error) => tracing::debug!("an answer was not waited for: {error}"),
     }
+}
+
+/// Waits until nothing more can come. What does come is no part of the request.
+async fn closed(reader: &mut (impl AsyncRead + Unpin)) {
+    let mut ignored = [0; 256];
+    while matches!(reader.read(&mut ignored).await, Ok(1..)) {}
 }

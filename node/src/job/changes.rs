@@ -9,10 +9,11 @@ use mvpnet_switch::World;
 use mvpnet_transports::link::{Change, ChangeError, Pairs};
 use tokio::sync::oneshot;
 
+use super::about::About;
 use super::guest::GuestFault;
 use super::messages::{ChangeDone, ChangeOrder, GuestCondition};
 use super::numbers::Numbers;
-use crate::control::{Answer, JobInfo};
+use crate::control::{Answer, JobInfo, JobState};
 
 /// How long ranks may take for changes that start no guest.
 pub(super) const CHANGE_TIME: Duration = Duration::from_secs(60);
@@ -22,7 +23,7 @@ pub(super) const CHANGE_TIME: Duration = Duration::from_secs(60);
 pub(super) struct Changes {
     world: World,
     numbers: Numbers,
-    job: Option<String>,
+    about: About,
     seed: u64,
     next_id: u64,
     under_way: BTreeMap<u64, UnderWay>,
@@ -53,14 +54,14 @@ struct Links {
 }
 
 impl Changes {
-    /// None yet, for a job with this name.
-    pub(super) fn new(world: World, numbers: Numbers, job: Option<String>) -> Self {
+    /// None yet, for this job.
+    pub(super) fn new(world: World, numbers: Numbers, about: About) -> Self {
         // Any number will do, as long as it is known which it was.
         let seed = u64::from(std::process::id());
         Self {
             world,
             numbers,
-            job,
+            about,
             seed,
             next_id: 0,
             under_way: BTreeMap::new(),
@@ -68,6 +69,11 @@ impl Changes {
             guests: BTreeMap::new(),
             has_taps: false,
         }
+    }
+
+    /// How far the job is, for who asks.
+    pub(super) fn note(&mut self, state: JobState, hosts: u32) {
+        self.about.note(state, hosts);
     }
 
     /// How many ranks the job has.
@@ -160,13 +166,7 @@ impl Changes {
             GuestCondition::Crashed => format!("crash {rank}"),
             GuestCondition::Paused | GuestCondition::Runs => format!("pause {rank}"),
         });
-        JobInfo {
-            name: self.job.clone(),
-            process: std::process::id(),
-            ranks: self.world.size(),
-            seed: self.seed,
-            in_force: self.links.words().chain(guests).collect(),
-        }
+        JobInfo { seed: self.seed, in_force: self.links.words().chain(guests).collect(), ..self.about.info() }
     }
 }
 
@@ -210,7 +210,7 @@ mod tests {
 
     fn changes() -> Changes {
         let world = World::new(3).unwrap();
-        Changes::new(world, Numbers::whole(world), Some("lab".into()))
+        Changes::new(world, Numbers::whole(world), About::default())
     }
 
     fn begin(changes: &mut Changes, words: &str) -> (u64, oneshot::Receiver<Answer>) {
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn guests_of_another_job_in_the_same_network_are_not_for_this_one_to_break() {
         let [two, eight] = [2, 8].map(|size| World::new(size).unwrap());
-        let changes = Changes::new(two, Numbers::part(two, eight, 4).unwrap(), None);
+        let changes = Changes::new(two, Numbers::part(two, eight, 4).unwrap(), About::default());
         assert!(changes.check(&["crash 5".into(), "link 0<->5 loss=1%".into()]).is_ok());
         let error = changes.check(&["crash 1".into()]).unwrap_err();
         assert!(error.ends_with("the guests here are 4 to 5"), "{error}");

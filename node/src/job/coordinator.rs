@@ -10,9 +10,10 @@
 //!                  Finished(exit code)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::messages::{CounterList, Failure, Order, Phase, Problem, Report};
+use crate::control::JobState;
 
 /// What the coordinator wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +152,27 @@ impl Coordinator {
     /// The job's exit code so far: the application's, else 0, else 1 on any failure.
     pub fn exit_code(&self) -> i32 {
         self.exit_code.unwrap_or(0)
+    }
+
+    /// How far the job is.
+    pub fn state(&self) -> JobState {
+        match self.stage {
+            Stage::Gathering => JobState::Starting,
+            Stage::Booting => JobState::Booting,
+            Stage::Running => JobState::Running,
+            Stage::Stopping { .. } | Stage::Finished => JobState::Stopping,
+        }
+    }
+
+    /// On how many hosts its ranks are, as far as they have said so.
+    pub fn hosts(&self) -> u32 {
+        let hosts: BTreeSet<&str> = self.ranks.iter().filter_map(|rank| rank.host.as_deref()).collect();
+        u32::try_from(hosts.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The host of a rank that has said so.
+    pub fn host(&self, rank: u32) -> Option<&str> {
+        self.ranks.get(rank as usize)?.host.as_deref()
     }
 
     fn gathered(&mut self) -> Vec<Action> {

@@ -2,14 +2,17 @@
 //! waited for, power-down, and nothing left behind. A guest may be crashed on purpose and started anew.
 
 mod life;
+mod reset;
 mod steps;
+mod view;
 
 use mvpnet_qemu_driver::supervise::Keeper;
 use mvpnet_transports::link::Change;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument;
 
 use self::life::GuestLife;
+pub(super) use self::view::GuestView;
 use super::messages::{Failure, Phase};
 use super::plan::{Briefing, GuestPlan};
 use crate::frame_loop::LoopHandle;
@@ -34,6 +37,8 @@ pub(super) enum GuestOrder {
     Shutdown { hurry: bool },
     /// Do this to the guest; a restart is done when the guest is up.
     Fault { fault: GuestFault, reply: Reply },
+    /// Press its reset button, and answer at once or when it is up again.
+    Reset { wait: bool, reply: Reply },
 }
 
 /// What the guest's task tells.
@@ -60,6 +65,7 @@ pub(super) struct GuestWays {
 pub(super) struct GuestTask {
     orders: mpsc::UnboundedSender<GuestOrder>,
     notes: mpsc::UnboundedReceiver<GuestNote>,
+    view: watch::Receiver<GuestView>,
 }
 
 impl GuestFault {
@@ -81,9 +87,10 @@ impl GuestTask {
     pub(super) fn start(plan: GuestPlan, keeper: Keeper, ways: GuestWays, briefing: Briefing) -> Self {
         let (orders, obeyed) = mpsc::unbounded_channel();
         let (told, notes) = mpsc::unbounded_channel();
-        let life = GuestLife::new(plan, keeper, ways, briefing, obeyed, told);
+        let (shown, view) = watch::channel(GuestView::new(&keeper));
+        let life = GuestLife::new(plan, keeper, ways, briefing, obeyed, told, shown);
         tokio::spawn(life.live().in_current_span());
-        Self { orders, notes }
+        Self { orders, notes, view }
     }
 
     /// Gives an order; one that comes too late is no matter.
@@ -94,6 +101,11 @@ impl GuestTask {
     /// The way to give orders from elsewhere.
     pub(super) fn orders(&self) -> mpsc::UnboundedSender<GuestOrder> {
         self.orders.clone()
+    }
+
+    /// How the guest is.
+    pub(super) fn view(&self) -> GuestView {
+        self.view.borrow().clone()
     }
 
     /// The next thing that `task` tells; never, while there is none.

@@ -7,6 +7,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
+use crate::control::{JobInfo, RankStatus, Request};
 use crate::session::Packet;
 
 /// How far a rank's guest is.
@@ -143,7 +144,7 @@ pub enum GuestCondition {
 }
 
 /// One message between control planes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message {
     /// To rank 0.
     Report(Report),
@@ -158,6 +159,61 @@ pub enum Message {
     /// From any rank to any: a part of a session. Not JSON.
     #[serde(skip)]
     Session(Packet),
+    /// From rank 0, before anything is started: which job this is.
+    Job(JobInfo),
+    /// To rank 0: somebody on the rank's host asks what only rank 0 can answer.
+    Ask {
+        /// By which the rank knows the question.
+        id: u64,
+        /// The question.
+        request: Request,
+    },
+    /// From rank 0: a part of the answer. One that is long has more parts than a control record has room for.
+    Answered {
+        /// To which question.
+        id: u64,
+        /// A piece of the answer as JSON.
+        part: String,
+        /// Whether it is the last piece.
+        is_last: bool,
+    },
+    /// From rank 0: every rank is to answer this.
+    Poll {
+        /// By which it is known.
+        id: u64,
+        /// What.
+        question: Question,
+    },
+    /// To rank 0: its answer.
+    Polled {
+        /// To which question.
+        id: u64,
+        /// The answer.
+        said: Said,
+    },
+}
+
+/// What rank 0 asks of every rank.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// How are you?
+    Status,
+    /// Press the reset buttons of these guests, if one is yours.
+    Reset {
+        /// Whose, as people call them.
+        ranks: Vec<u32>,
+        /// Whether to wait until they are up again.
+        wait: bool,
+    },
+}
+
+/// What a rank answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Said {
+    /// So it is.
+    Status(Box<RankStatus>),
+    /// It is done, or cannot be.
+    Done(Result<(), String>),
 }
 
 impl Message {

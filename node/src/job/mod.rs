@@ -1,5 +1,6 @@
 //! The life of a job: what its control planes say to each other, and what they do.
 
+mod about;
 mod application;
 mod boot;
 mod changes;

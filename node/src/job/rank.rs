@@ -1,9 +1,11 @@
 //! One rank's control plane: it reports to rank 0, does what rank 0 orders, and drives its own guest. What rank 0
-//! does besides is in `chief.rs`, changes to the running job in `faults.rs`.
+//! does besides is in `chief.rs`, changes to the running job in `faults.rs`, who asks what of it in `desk.rs` and `poll.rs`.
 
 mod chief;
+mod desk;
 mod faults;
 mod lifeline;
+mod poll;
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +14,11 @@ use mvpnet_switch::{Rank, World};
 use tokio::sync::{mpsc, oneshot};
 
 use self::chief::{ChiefState, Happening};
+use self::desk::Desk;
 use self::faults::Outcomes;
 use self::lifeline::Lifeline;
+use self::poll::Facts;
+use super::about::About;
 use super::application::ApplicationPlan;
 use super::changes::Changes;
 use super::guest::{GuestNote, GuestOrder, GuestTask, GuestWays};
@@ -92,6 +97,8 @@ pub struct RankSetup {
     pub events: mpsc::UnboundedReceiver<Event>,
     /// Wishes that the job ends.
     pub wishes: mpsc::UnboundedReceiver<EndWish>,
+    /// Whether this rank has the control socket of its process.
+    pub answers: bool,
     /// Rank 0's part.
     pub chief: Option<Chief>,
     /// The directory of this process's part of the job, if there is one.
@@ -131,6 +138,7 @@ pub struct RankEnd {
 struct RankLife {
     me: Rank,
     world: World,
+    numbers: Numbers,
     /// What people call this rank.
     number: Rank,
     handle: LoopHandle,
@@ -143,6 +151,11 @@ struct RankLife {
     broken: bool,
     /// The port on this host that leads to the guest, once it is up.
     ssh_port: u16,
+    /// How far the guest is.
+    phase: Phase,
+    facts: Facts,
+    answers: bool,
+    desk: Desk,
     outcomes: Outcomes,
     sessions: Sessions,
     directory: Option<PathBuf>,
@@ -152,18 +165,22 @@ struct RankLife {
 
 /// Lives one rank's part of the job; returns when it is over and the frame loop was told to stop.
 pub async fn live(setup: RankSetup) -> RankEnd {
-    let RankSetup { me, world, numbers, host, problem, guest, handle, directory, briefed, .. } = setup;
+    let RankSetup { me, world, numbers, host, problem, guest, handle, answers, directory, briefed, .. } =
+        setup;
     let (mut events, mut wishes, chief) = (setup.events, setup.wishes, setup.chief);
     let lifeline = Lifeline::new(setup.lifeline, me, world);
-    let job = guest.as_ref().and_then(|plan| plan.children.job.clone());
     let has_taps = guest.as_ref().is_some_and(|plan| plan.tap.is_some());
-    let chief =
-        chief.map(|chief| ChiefState::new(chief, Changes::new(world, numbers, job).with_taps(has_taps)));
+    let facts = Facts::of(host.clone(), guest.as_ref());
+    let chief = chief.map(|chief| {
+        let about = About::new(world.size(), numbers, guest.as_ref());
+        ChiefState::new(chief, Changes::new(world, numbers, about).with_taps(has_taps))
+    });
     let (plan, problem) = with_keeper(guest, problem).await;
     let sessions = Sessions::start(Place { me, world, numbers }, handle.clone());
     let mut life = RankLife {
         me,
         world,
+        numbers,
         number: numbers.of(me),
         handle,
         plan,
@@ -172,6 +189,10 @@ pub async fn live(setup: RankSetup) -> RankEnd {
         end: None,
         broken: false,
         ssh_port: 0,
+        phase: Phase::Preparing,
+        facts,
+        answers,
+        desk: Desk::default(),
         outcomes: Outcomes::default(),
         sessions,
         directory,
@@ -186,14 +207,14 @@ pub async fn live(setup: RankSetup) -> RankEnd {
             note = GuestTask::next(&mut life.guest) => life.on_note(note).await,
             happening = ChiefState::next(&mut life.chief) => match happening {
                 Happening::ApplicationEnded(code) => life.on_application_end(code).await,
-                Happening::Asked(asked) => life.on_asked(asked).await,
             },
+            asked = Control::next(&mut life.desk.control) => life.on_asked(asked).await,
             outcome = life.outcomes.next() => life.on_outcome(outcome),
             () = life.lifeline.tick() => life.on_tick().await,
         }
     }
     life.sessions.close().await;
-    if let Some(control) = life.chief.as_mut().and_then(|chief| chief.control.take()) {
+    if let Some(control) = life.desk.control.take() {
         control.close().await;
     }
     if let Some((_, keeper)) = life.plan.take() {
@@ -254,9 +275,20 @@ impl RankLife {
                     Some(chief) => chief.changes.done(from.index(), done),
                     None => tracing::warn!("rank {from} reports to rank {}, which is not rank 0", self.me),
                 },
-                Ok(Message::Order(_) | Message::Change(_)) => {
-                    tracing::warn!("rank {from} gives orders, but only rank 0 may")
+                Ok(Message::Job(job)) if from.index() == 0 => self.join(job).await,
+                Ok(Message::Poll { id, question }) if from.index() == 0 => self.on_poll(id, question),
+                Ok(Message::Polled { id, said }) => self.on_polled(from.index(), id, said),
+                Ok(Message::Ask { id, request }) => self.on_asked_by(from, id, request).await,
+                Ok(Message::Answered { id, part, is_last }) if from.index() == 0 => {
+                    self.desk.answered(id, &part, is_last);
                 }
+                Ok(
+                    Message::Order(_)
+                    | Message::Change(_)
+                    | Message::Job(_)
+                    | Message::Poll { .. }
+                    | Message::Answered { .. },
+                ) => tracing::warn!("rank {from} gives orders, but only rank 0 may"),
                 Err(error) => tracing::warn!("rank {from} sent what is no message: {error}"),
             },
             Event::PeerGone(rank) => self.sessions.peer_gone(rank),
@@ -307,9 +339,6 @@ impl RankLife {
     async fn obey(&mut self, order: Order) {
         match order {
             Order::Start { fullest_host_ranks, briefing } => {
-                if let Some(chief) = &mut self.chief {
-                    chief.control = Some(Control::open());
-                }
                 if let (Some(hear), Some(briefing)) = (self.briefed.take(), &briefing) {
                     hear(briefing);
                 }
@@ -341,6 +370,7 @@ impl RankLife {
     async fn on_note(&mut self, note: GuestNote) {
         match note {
             GuestNote::Phase(phase) => {
+                self.phase = phase.clone();
                 if let Phase::Ready { ssh_port } = phase {
                     self.ssh_port = ssh_port;
                 }
@@ -349,6 +379,7 @@ impl RankLife {
             GuestNote::Failed(failure) => self.report(Report::Failed(failure)).await,
             GuestNote::Over => {
                 self.guest = None;
+                self.phase = Phase::Off;
                 self.end_if_broken();
                 if !self.broken {
                     self.report(Report::Phase(Phase::Off)).await;

@@ -21,7 +21,8 @@ pub fn keepers_of(process: Process) -> Vec<Process> {
 /// What a keeper starts inherits the mark, and may be anything; the keeper itself shows what it is.
 fn is_keeper(number: u32, mark: &str) -> bool {
     let words = |file: &str| fs::read(format!("/proc/{number}/{file}")).unwrap_or_default();
-    let has = |words: &[u8], wanted: &str| words.split(|byte| *byte == 0).any(|word| word == wanted.as_bytes());
+    let has =
+        |words: &[u8], wanted: &str| words.split(|byte| *byte == 0).any(|word| word == wanted.as_bytes());
     let line = words("cmdline");
     line.split(|byte| *byte == 0).nth(1) == Some(KEEPER.as_bytes()) && has(&words("environ"), mark)
 }

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mvpnet_qemu_driver::Console;
+use mvpnet_qemu_driver::agent::{AgentTimes, Agents};
 use mvpnet_qemu_driver::readiness::{NotReady, Ready, wait_ready};
 use mvpnet_qemu_driver::supervise::{Guest, Keeper, SuperviseError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::boot::{Boot, BootError};
 use super::super::messages::{Failure, Phase};
 use super::super::plan::{Briefing, GuestPlan};
+use super::reset::until_ready;
 use super::steps::{answer, log_of_life, monitor, report_leftovers, stop, until_shutdown, until_urgent};
-use super::{GuestFault, GuestNote, GuestOrder, GuestWays, Reply};
+use super::{GuestFault, GuestNote, GuestOrder, GuestView, GuestWays, Reply};
 use crate::frame_loop::Command;
 use crate::session::{Commands, Facilities};
 
@@ -25,13 +27,14 @@ pub(super) struct GuestLife {
     ways: GuestWays,
     briefing: Briefing,
     orders: mpsc::UnboundedReceiver<GuestOrder>,
-    notes: mpsc::UnboundedSender<GuestNote>,
+    pub(super) notes: mpsc::UnboundedSender<GuestNote>,
+    pub(super) view: watch::Sender<GuestView>,
     /// The first guest, once it has crashed: its keeper guards what has to go at the end.
     first: Option<Guest>,
     lives: u32,
-    paused: bool,
+    pub(super) paused: bool,
     /// Who waits for the guest to be up again.
-    awaited: Option<Reply>,
+    pub(super) awaited: Vec<Reply>,
 }
 
 /// Why waiting for something ended.
@@ -59,6 +62,7 @@ impl GuestLife {
         briefing: Briefing,
         orders: mpsc::UnboundedReceiver<GuestOrder>,
         notes: mpsc::UnboundedSender<GuestNote>,
+        view: watch::Sender<GuestView>,
     ) -> Self {
         let (plan, boot) = (Arc::new(plan), Boot::new(keeper));
         Self {
@@ -68,16 +72,17 @@ impl GuestLife {
             briefing,
             orders,
             notes,
+            view,
             first: None,
             lives: 1,
             paused: false,
-            awaited: None,
+            awaited: Vec::new(),
         }
     }
 
     pub(super) async fn live(mut self) {
         while let Some(awaited) = self.live_once().await {
-            self.awaited = Some(awaited);
+            self.awaited.push(awaited);
             if let Err(error) = self.revive().await {
                 self.fail(error.to_string(), None);
                 break;
@@ -110,8 +115,11 @@ impl GuestLife {
                 return None;
             }
         };
-        self.ways.sessions.guest(Some(self.facilities(&guest)));
+        let agents = self.start_agents(&guest);
+        self.ways.sessions.guest(Some(self.facilities(&guest, agents.clone())));
+        self.view.send_modify(|view| view.begin(&guest, agents));
         let death = self.attend(&guest, self.boot.ssh_port()).await;
+        self.view.send_modify(|view| view.end(matches!(death, Death::Crashed)));
         self.ways.sessions.guest(None);
         self.detach().await;
         self.bury(guest, matches!(death, Death::Off)).await;
@@ -122,12 +130,25 @@ impl GuestLife {
         }
     }
 
+    /// Serves the guest's channels, for as long as its qemu lives: reboots do not end them.
+    fn start_agents(&self, guest: &Guest) -> Option<Agents> {
+        let ends = guest.take_channels().filter(|_| !self.plan.no_exec)?;
+        let times = AgentTimes::default_for(self.plan.machine.accel);
+        Agents::start(ends, times, self.ways.sessions.calls())
+            .inspect_err(|error| tracing::warn!("no commands can be run in the guest: {error}"))
+            .ok()
+    }
+
     /// The ways into the guest.
-    fn facilities(&self, guest: &Guest) -> Facilities {
+    fn facilities(&self, guest: &Guest, agents: Option<Agents>) -> Facilities {
         Facilities {
             console: guest.console().clone(),
             console_input: guest.console_input().cloned(),
-            commands: if self.plan.no_exec { Commands::Forbidden } else { Commands::Nobody },
+            commands: match agents {
+                Some(agents) => Commands::Agents(Arc::new(agents)),
+                None if self.plan.no_exec => Commands::Forbidden,
+                None => Commands::Nobody,
+            },
             ssh_port: self.boot.ssh_port(),
         }
     }
@@ -156,7 +177,9 @@ impl GuestLife {
         loop {
             match self.orders.recv().await {
                 Some(GuestOrder::Fault { fault: GuestFault::Restart, reply }) => return Some(reply),
-                Some(GuestOrder::Fault { reply, .. }) => answer(reply, Err("its guest has crashed".into())),
+                Some(GuestOrder::Fault { reply, .. } | GuestOrder::Reset { reply, .. }) => {
+                    answer(reply, Err("its guest has crashed".into()));
+                }
                 Some(GuestOrder::Shutdown { .. }) | None => return None,
             }
         }
@@ -180,19 +203,25 @@ impl GuestLife {
         self.tell(GuestNote::Phase(Phase::Booting));
         let plan = Arc::clone(&self.plan);
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], ssh_port));
-        let ready = wait_ready(&plan.ready_when, address, guest.console(), plan.ready_times);
-        tokio::pin!(ready);
-        let mut is_up = false;
+        let wait = || Box::pin(wait_ready(&plan.ready_when, address, guest.console(), plan.ready_times));
+        // None: it is up, or is not waited for.
+        let mut waiting = Some(wait());
+        let mut was_reset = false;
         loop {
             let interrupt = tokio::select! {
-                ready = &mut ready, if !is_up => Interrupt::Ready(ready),
+                ready = until_ready(&mut waiting) => Interrupt::Ready(ready),
                 order = self.orders.recv() => Interrupt::Order(order.unwrap_or(GuestOrder::Shutdown { hurry: true })),
                 _ = guest.ended() => Interrupt::Ended,
             };
             match interrupt {
                 Interrupt::Ready(Ok(ready)) => {
-                    is_up = true;
+                    waiting = None;
                     self.is_ready(ready.elapsed, ssh_port);
+                }
+                // Who resets a guest may want something else of it than to be up.
+                Interrupt::Ready(Err(error)) if was_reset => {
+                    waiting = None;
+                    self.is_not_up_again(&error.to_string());
                 }
                 Interrupt::Ready(Err(error)) => {
                     self.fail(error.to_string(), Some(guest));
@@ -209,6 +238,11 @@ impl GuestLife {
                         return death;
                     }
                 }
+                Interrupt::Order(GuestOrder::Reset { wait: waits, reply }) => {
+                    if self.reset(guest, waits, reply).await {
+                        (waiting, was_reset) = (Some(wait()), true);
+                    }
+                }
                 Interrupt::Ended => {
                     self.on_end(guest).await;
                     return Death::Off;
@@ -220,9 +254,8 @@ impl GuestLife {
     fn is_ready(&mut self, elapsed: Duration, ssh_port: u16) {
         tracing::info!("the guest is ready after {:.1} s", elapsed.as_secs_f64());
         self.tell(GuestNote::Phase(Phase::Ready { ssh_port }));
-        if let Some(awaited) = self.awaited.take() {
-            answer(awaited, Ok(()));
-        }
+        self.view.send_modify(|view| view.boot = Some(elapsed));
+        self.awaited.drain(..).for_each(|awaited| answer(awaited, Ok(())));
     }
 
     async fn on_end(&self, guest: &Guest) {
@@ -243,6 +276,7 @@ impl GuestLife {
                 let done = monitor(guest, if pause { "stop" } else { "cont" }).await;
                 if done.is_ok() {
                     self.paused = pause;
+                    self.view.send_modify(|view| view.paused = pause);
                 }
                 answer(reply, done);
                 None
@@ -296,7 +330,7 @@ impl GuestLife {
         self.tell(GuestNote::Failed(Failure { why, console }));
     }
 
-    fn tell(&self, note: GuestNote) {
+    pub(super) fn tell(&self, note: GuestNote) {
         // The control plane ends only after this task.
         let _ = self.notes.send(note);
     }

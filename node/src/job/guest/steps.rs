@@ -14,7 +14,7 @@ const MONITOR_TIME: Duration = Duration::from_secs(5);
 
 /// Waits for the order to shut down; nothing else can be done to a guest that does not run yet.
 pub(super) async fn until_shutdown(orders: &mut mpsc::UnboundedReceiver<GuestOrder>) {
-    while let Some(GuestOrder::Fault { reply, .. }) = orders.recv().await {
+    while let Some(GuestOrder::Fault { reply, .. } | GuestOrder::Reset { reply, .. }) = orders.recv().await {
         answer(reply, Err("its guest is being started".into()));
     }
 }
@@ -25,7 +25,9 @@ pub(super) async fn until_urgent(orders: &mut mpsc::UnboundedReceiver<GuestOrder
         match order {
             GuestOrder::Shutdown { hurry: true } => return,
             GuestOrder::Shutdown { hurry: false } => {}
-            GuestOrder::Fault { reply, .. } => answer(reply, Err("its guest is being shut down".into())),
+            GuestOrder::Fault { reply, .. } | GuestOrder::Reset { reply, .. } => {
+                answer(reply, Err("its guest is being shut down".into()));
+            }
         }
     }
     std::future::pending().await

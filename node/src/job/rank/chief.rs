@@ -1,10 +1,9 @@
-//! Rank 0's part besides its own: what the [coordinator](crate::job::coordinator) wants done, the application, and
-//! the control socket.
+//! Rank 0's part besides its own: what the [coordinator](crate::job::coordinator) wants done, the application.
 
 use tokio::sync::mpsc;
 
+use super::poll::Polls;
 use super::{Chief, Notice, RankLife};
-use crate::control::{Asked, Control};
 use crate::job::application::{Application, ApplicationPlan};
 use crate::job::changes::Changes;
 use crate::job::coordinator::{Action, Coordinator};
@@ -17,14 +16,12 @@ pub(super) struct ChiefState {
     pub(super) application: Option<Application>,
     pub(super) notices: mpsc::UnboundedSender<Notice>,
     pub(super) changes: Changes,
-    /// From the moment at which guests are started.
-    pub(super) control: Option<Control>,
+    pub(super) polls: Polls,
 }
 
 /// Something that only rank 0 hears of.
 pub(super) enum Happening {
     ApplicationEnded(i32),
-    Asked(Asked),
 }
 
 impl ChiefState {
@@ -36,22 +33,16 @@ impl ChiefState {
             application: None,
             notices,
             changes,
-            control: None,
+            polls: Polls::default(),
         }
     }
 
     /// The next thing that only rank 0 hears of; never, at other ranks.
     pub(super) async fn next(chief: &mut Option<Self>) -> Happening {
-        let Some(Self { application, control, .. }) = chief else { return std::future::pending().await };
-        let application_end = async {
-            match application {
-                Some(application) => application.ended().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            code = application_end => Happening::ApplicationEnded(code),
-            asked = Control::next(control) => Happening::Asked(asked),
+        let Some(Self { application, .. }) = chief else { return std::future::pending().await };
+        match application {
+            Some(application) => Happening::ApplicationEnded(application.ended().await),
+            None => std::future::pending().await,
         }
     }
 }
@@ -65,6 +56,9 @@ impl RankLife {
     }
 
     pub(super) async fn act(&mut self, actions: Vec<Action>) {
+        if let Some(chief) = &mut self.chief {
+            chief.changes.note(chief.coordinator.state(), chief.coordinator.hosts());
+        }
         for action in actions {
             match action {
                 Action::Order(order) => self.give(order).await,
@@ -89,6 +83,13 @@ impl RankLife {
 
     /// Gives an order to all ranks, this one last: it may be the last thing that it does.
     async fn give(&mut self, order: Order) {
+        if let (Order::Start { .. }, Some(chief)) = (&order, &self.chief) {
+            let job = chief.changes.info();
+            for rank in self.world.ranks().filter(|rank| *rank != self.me) {
+                self.tell(rank, Message::Job(job.clone()));
+            }
+            self.join(job).await;
+        }
         for rank in self.world.ranks().filter(|rank| *rank != self.me) {
             self.tell(rank, Message::Order(order.clone()));
         }

@@ -5,14 +5,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use mvpnet_switch::Rank;
 use mvpnet_transports::link::Change;
 
 use super::RankLife;
-use crate::control::{Answer, Asked, Request};
+use crate::control::Answer;
 use crate::frame_loop::Command;
 use crate::job::changes::{CHANGE_TIME, UnderWayUntil};
 use crate::job::guest::{GuestFault, GuestOrder};
-use crate::job::messages::{ChangeDone, ChangeOrder, GuestCondition, Message};
+use crate::job::messages::{ChangeDone, ChangeOrder, GuestCondition, Message, Said};
 
 /// What comes back when something that takes its time is over.
 #[derive(Debug)]
@@ -21,6 +22,19 @@ pub(super) enum Outcome {
     Done(ChangeDone),
     /// The time of a change is over.
     TimeOver(u64),
+    /// This rank's answer to a question of rank 0.
+    Polled(u64, Said),
+    /// The time of such a question is over.
+    PollOver(u64),
+    /// The answer to what somebody asked by another rank.
+    Answered {
+        /// By which.
+        rank: Rank,
+        /// What it calls the question.
+        id: u64,
+        /// It.
+        answer: Answer,
+    },
 }
 
 /// Outcomes on their way to the rank's control plane.
@@ -38,6 +52,10 @@ impl Default for Outcomes {
 }
 
 impl Outcomes {
+    pub(super) fn sender(&self) -> mpsc::UnboundedSender<Outcome> {
+        self.sender.clone()
+    }
+
     pub(super) async fn next(&mut self) -> Outcome {
         match self.receiver.recv().await {
             Some(outcome) => outcome,
@@ -47,19 +65,9 @@ impl Outcomes {
 }
 
 impl RankLife {
-    /// Rank 0: somebody on the host asks.
-    pub(super) async fn on_asked(&mut self, asked: Asked) {
+    /// Rank 0: somebody asks for changes.
+    pub(super) async fn ask_for_changes(&mut self, words: Vec<String>, answer: oneshot::Sender<Answer>) {
         let Some(chief) = &mut self.chief else { return };
-        let Asked { request, answer, stream } = asked;
-        let words = match request {
-            Request::Info => {
-                // Who asked may have given up.
-                let _ = answer.send(Answer::Info(chief.changes.info()));
-                return;
-            }
-            Request::Session(request) => return self.sessions.attach(request, answer, stream),
-            Request::Change(words) => words,
-        };
         let changes = match chief.changes.check(&words) {
             Ok(changes) => changes,
             Err(error) => {
@@ -130,6 +138,13 @@ impl RankLife {
             },
             (Outcome::TimeOver(id), Some(chief)) => chief.changes.give_up(id),
             (Outcome::TimeOver(_), None) => {}
+            (Outcome::Polled(id, said), Some(_)) => self.on_polled(self.me.index(), id, said),
+            (Outcome::Polled(id, said), None) => match self.world.rank(0) {
+                Ok(to) => self.tell(to, Message::Polled { id, said }),
+                Err(error) => tracing::error!("{error}"),
+            },
+            (Outcome::PollOver(id), _) => self.on_poll_over(id),
+            (Outcome::Answered { rank, id, answer }, _) => self.pass_back(rank, id, &answer),
         }
     }
 }
