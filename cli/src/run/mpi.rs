@@ -161,7 +161,7 @@ fn run_rank(
     let (wish, wishes) = mpsc::unbounded_channel();
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     let (loop_part, setup) = parts.split(host, wishes, (me.index() == 0).then_some(notices));
-    // Every process of the job can be asked.
+    // srun does not care for a rank that is lost; every process of the job can be asked.
     let lifeline = launcher_env().is_some_and(|launcher| launcher.kind == LauncherKind::Slurm);
     let setup = RankSetup { answers: true, lifeline, ..setup };
     let control = spawn_control(
