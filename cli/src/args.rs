@@ -9,10 +9,12 @@
 
 pub mod check;
 mod flags;
+mod guests;
 mod help;
 mod host;
 mod options;
 mod per_rank;
+mod slurm;
 #[cfg(test)]
 mod tests;
 mod tunnel;
@@ -25,10 +27,12 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use flags::{Command, CommandLine};
+pub use guests::{CloudInit, GuestFlags, GuestOptions, Share, is_login_name, vcpus, waits_for_cloud_init};
 pub use help::long_version;
 pub use host::{HostDefaults, search_domains};
 pub use options::{GRACE, GRACE_EMULATED, Options, RankOptions, Shared};
 pub use per_rank::PerRank;
+pub use slurm::{Portion, SlurmEnv, SlurmFacts, group_limit};
 pub use tunnel::{Reach, Span, Tunnel, host};
 pub use usage::{USAGE_EXIT_CODE, Usage, report_usage, usage_text};
 pub use values::{Capture, JOB_NAME_MAX, MTU, NetKind, ValueError, memory_mib};
@@ -59,6 +63,12 @@ pub enum Invocation {
     Reset(crate::reset::Options),
     /// Remove what dead jobs have left.
     Gc(crate::gc::Options),
+    /// Log in to a guest.
+    Ssh(crate::ssh::SshFlags),
+    /// Copy files to and from guests.
+    Cp(crate::ssh::CpFlags),
+    /// Print how ssh reaches guests.
+    SshConfig(crate::ssh::ConfigFlags),
     /// Start, show or end a whole lab.
     Lab(crate::lab::Options),
     /// Find what is in the way of guests and their network.
@@ -95,7 +105,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
         Some(Command::Up(up)) => {
             let up = *up;
             let ranks = options::one("--ranks", &up.ranks, values::ranks)?;
-            let options = Options::read(up.launch)?;
+            let options = Options::read(up.launch)?.with_overlays();
             let reach = Reach::read(&up.tunnel, ranks.ok_or(Usage::NoRanks)?)?;
             Invocation::Up { reach, options }
         }
@@ -106,6 +116,9 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
         Some(Command::Down(flags)) => Invocation::Down(crate::down::Options::read(flags)?),
         Some(Command::Reset(flags)) => Invocation::Reset(crate::reset::Options::read(flags)?),
         Some(Command::Gc(flags)) => Invocation::Gc(crate::gc::Options::read(flags)),
+        Some(Command::Ssh(flags)) => Invocation::Ssh(flags),
+        Some(Command::Cp(flags)) => Invocation::Cp(flags),
+        Some(Command::SshConfig(flags)) => Invocation::SshConfig(flags),
         Some(Command::Lab(flags)) => Invocation::Lab(crate::lab::Options::read(flags)?),
         Some(Command::Doctor(flags)) => Invocation::Doctor(crate::doctor::Options::read(flags)?),
         Some(Command::Bridge(flags)) => Invocation::Bridge(crate::bridge::Options::read(*flags)?),
@@ -123,6 +136,9 @@ fn help_of(word: Option<&OsString>) -> &'static str {
         Some("down") => "mvpnet down --help",
         Some("reset") => "mvpnet reset --help",
         Some("gc") => "mvpnet gc --help",
+        Some("ssh") => "mvpnet ssh --help",
+        Some("cp") => "mvpnet cp --help",
+        Some("ssh-config") => "mvpnet ssh-config --help",
         Some("lab") => "mvpnet lab --help",
         Some("doctor") => "mvpnet doctor --help",
         Some("bridge") => "mvpnet bridge --help",

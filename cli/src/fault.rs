@@ -99,7 +99,7 @@ fn carry_out(options: &Options) -> Result<String, FaultError> {
         Answer::Done(job) => Ok(done(&job, &words, options.json)),
         Answer::Refused(why) => Err(FaultError::Refused(why)),
         Answer::Failed(whys) => Err(FaultError::Failed(whys)),
-        Answer::Info(_) | Answer::Status(_) => Err(FaultError::Answer),
+        Answer::Info(_) | Answer::Status(_) | Answer::Session => Err(FaultError::Answer),
     }
 }
 

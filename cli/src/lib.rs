@@ -18,4 +18,5 @@ pub mod ps;
 pub mod reset;
 pub mod run;
 pub mod sim;
+pub mod ssh;
 pub mod status;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use mvpnet_cli::args::{self, Invocation, Stop};
-use mvpnet_cli::{bridge, fault, run};
+use mvpnet_cli::{bridge, fault, run, ssh};
 use mvpnet_qemu_driver::supervise::run_hidden;
 use mvpnet_transports::launcher::launcher_env;
 
@@ -34,6 +34,9 @@ fn run(invocation: &Invocation) -> ExitCode {
         Invocation::Down(options) => mvpnet_cli::down::run(options),
         Invocation::Reset(options) => mvpnet_cli::reset::run(options),
         Invocation::Gc(options) => mvpnet_cli::gc::run(options),
+        Invocation::Ssh(flags) => ssh::ssh(flags),
+        Invocation::Cp(flags) => ssh::cp(flags),
+        Invocation::SshConfig(flags) => ssh::config(flags),
         Invocation::Lab(options) => mvpnet_cli::lab::run(options),
         Invocation::Doctor(options) => mvpnet_cli::doctor::run(options),
         Invocation::Bridge(options) => bridge::run(options),

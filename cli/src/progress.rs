@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use mvpnet_qemu_driver::image::Size;
+
 /// How far a rank is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -48,7 +50,7 @@ impl Status {
         Self { elapsed: Duration::ZERO, ranks: vec![Phase::Preparing; world] }
     }
 
-    /// The whole line: `booted 2 of 4, 00:12, copying images 45 % (3), waiting for 1`.
+    /// The whole line: `booted 2 of 4, 00:12, copying images (3) [####------] 45 % of 2.0 GiB, waiting for 1`.
     pub fn line(&self) -> String {
         let mut line = format!("booted {} of {}, {}", self.booted(), self.ranks.len(), clock(self.elapsed));
         line.push_str(&self.details());
@@ -78,8 +80,9 @@ impl Status {
         ];
         let copying = self.which(|phase| matches!(phase, Phase::CopyingImage { .. }));
         if !copying.is_empty() {
-            let percent = (done * 100).checked_div(total).unwrap_or(0).min(100);
-            let _ = write!(text, ", copying images {percent} % ({})", list(&copying));
+            let fit = |bytes: u128| u64::try_from(bytes).unwrap_or(u64::MAX);
+            let bar = bar(fit(done), fit(total), self.elapsed);
+            let _ = write!(text, ", copying images ({}) {bar}", list(&copying));
         }
         // When all ranks do the same there is nothing to tell them apart by.
         for (what, ranks) in parts.iter().filter(|(_, ranks)| !ranks.is_empty()) {
@@ -96,6 +99,25 @@ impl Status {
         let ranks = self.ranks.iter().enumerate();
         ranks.filter(|(_, phase)| wanted(**phase)).map(|(rank, _)| rank).collect()
     }
+}
+
+/// `[####------] 45 % of 4.0 GiB, 00:18 left`: how much of some bytes is done, `elapsed` after the beginning.
+pub(crate) fn bar(done: u64, total: u64, elapsed: Duration) -> String {
+    const TENTHS: usize = 10;
+    let share = if total == 0 { 0.0 } else { done.min(total) as f64 / total as f64 };
+    let full = (share * TENTHS as f64) as usize;
+    let mut text = format!(
+        "[{}{}] {} % of {}",
+        "#".repeat(full),
+        "-".repeat(TENTHS - full),
+        (share * 100.0) as u32,
+        Size(total)
+    );
+    // What the first moments promise is worth nothing.
+    if share > 0.02 && share < 1.0 && elapsed >= Duration::from_secs(2) {
+        let _ = write!(text, ", {} left", clock(elapsed.mul_f64(1.0 / share - 1.0)));
+    }
+    text
 }
 
 /// `1, 3-5 and 12 more` of ascending ranks.
@@ -181,6 +203,22 @@ impl<W: Write> Printer<W> {
         self.write(&line);
     }
 
+    /// Shows how far something is that takes long and comes before the job: `what` it is, and its [`bar`].
+    pub(crate) fn work(&mut self, what: &str, bar: &str, elapsed: Duration) {
+        let since = self.shown.as_ref().map(|(_, at)| elapsed.saturating_sub(*at));
+        let due = |least| since.is_none_or(|since| since >= least);
+        let line = match self.columns {
+            Some(columns) if due(REWRITE) => {
+                format!("\r\x1b[K{}", cut(format!("{what} {bar}"), columns.max(2) - 1))
+            }
+            None if due(PLAIN) => format!("mvpnet: {what} {bar}\n"),
+            _ => return,
+        };
+        self.open = self.columns.is_some();
+        self.shown = Some((String::new(), elapsed));
+        self.write(&line);
+    }
+
     /// Shows a message on a line of its own; progress comes back with the next update.
     pub fn message(&mut self, text: &str) {
         let wipe = if self.open { "\r\x1b[K" } else { "" };
@@ -228,14 +266,46 @@ mod tests {
         for (seconds, ranks, line) in [
             (0, vec![Preparing; 4], "booted 0 of 4, 00:00, preparing all"),
             (12, vec![Ready, Booting, Ready, Booting], "booted 2 of 4, 00:12, waiting for 1, 3"),
-            (75, vec![Ready, half, Booting], "booted 1 of 3, 01:15, copying images 45 % (1), waiting for 2"),
+            (
+                75,
+                vec![Ready, half, Booting],
+                "booted 1 of 3, 01:15, copying images (1) [####------] 45 % of 100 bytes, 01:31 left, waiting for 2",
+            ),
             (3661, vec![Ready, Off], "booted 2 of 2, 1:01:01, off: 1"),
             (9, vec![Ready, Failed], "booted 1 of 2, 00:09, failed: 1"),
             (9, vec![Booting], "booted 0 of 1, 00:09, waiting for all"),
-            (9, vec![CopyingImage { done: 0, total: 0 }], "booted 0 of 1, 00:09, copying images 0 % (0)"),
+            (
+                9,
+                vec![CopyingImage { done: 0, total: 0 }],
+                "booted 0 of 1, 00:09, copying images (0) [----------] 0 % of 0 bytes",
+            ),
         ] {
             assert_eq!(status(seconds, &ranks).line(), line);
         }
+    }
+
+    #[test]
+    fn a_bar_says_how_much_of_what_and_how_long_it_takes_when_that_can_be_known() {
+        let seconds = Duration::from_secs;
+        assert_eq!(bar(1 << 30, 4 << 30, seconds(10)), "[##--------] 25 % of 4.0 GiB, 00:30 left");
+        assert_eq!(bar(1 << 30, 4 << 30, seconds(1)), "[##--------] 25 % of 4.0 GiB");
+        assert_eq!(bar(1, 4 << 30, seconds(9)), "[----------] 0 % of 4.0 GiB");
+        assert_eq!(bar(2048, 2048, seconds(9)), "[##########] 100 % of 2.0 KiB");
+        assert_eq!(bar(9, 2, seconds(9)), "[##########] 100 % of 2 bytes");
+    }
+
+    #[test]
+    fn long_work_is_shown_on_a_terminal_and_now_and_then_in_a_file() {
+        let mut printers = [Printer::new(Vec::new(), Some(12)), Printer::new(Vec::new(), None)];
+        for printer in &mut printers {
+            for second in 2..8 {
+                printer.work("reading", "[#]", Duration::from_secs(second));
+            }
+            printer.finish();
+        }
+        let [terminal, file] = printers.map(printed);
+        assert!(terminal.ends_with("\r\x1b[Kreading [#]\n") && terminal.matches("reading").count() == 6);
+        assert_eq!(file, "mvpnet: reading [#]\nmvpnet: reading [#]\n");
     }
 
     #[test]

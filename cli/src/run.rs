@@ -1,19 +1,28 @@
 //! Running a job, once the command line is understood: from options to plans, the threads of a rank, what
 //! the user is told, and the exit code. What a rank does is the node crate's.
 
+mod digests;
+mod keys;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 mod plan;
 mod rank;
 mod ready_file;
 mod room;
+pub(crate) mod seed;
+mod share;
 #[cfg(feature = "mpi")]
 mod siblings;
+mod slurm;
+mod ssh_files;
 mod statistics;
 mod tap;
 mod tell;
 mod tunnel;
 pub mod up;
+mod writers;
+
+pub(crate) use ssh_files::SSH_CONFIG;
 
 use std::process::ExitCode;
 

@@ -8,3 +8,4 @@ pub mod control;
 pub mod frame_loop;
 pub mod job;
 mod mailbox;
+pub mod session;

@@ -2,15 +2,18 @@
 //! [`crate::supervise`]'s.
 //!
 //! The options are those of qemu 7.2 and later (`stream` and `dgram` netdevs on inherited descriptors
-//! came with 7.2). The NICs and the random number device have fixed PCI slots, so that the names of the
-//! guest's network interfaces do not depend on its number of disks.
+//! came with 7.2). Every device but the disks has a fixed PCI slot, so that the names of the guest's network
+//! interfaces do not depend on its number of disks, nor on what else is added.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use mvpnet_switch::MacAddr;
+use mvpnet_switch::{MacAddr, Rank};
 
-use crate::spec::{ClusterNet, DgramEnd, DirectBoot, Drive, Machine, Seed, StreamEnd, UserNet, VmSpec};
+use crate::spec::{
+    ClusterNet, DgramEnd, DirectBoot, Drive, GuestChannels, HostShare, Machine, Seed, StreamEnd, UserNet,
+    VmSpec,
+};
 
 #[cfg(test)]
 mod tests;
@@ -21,12 +24,18 @@ const CLUSTER_SLOT: &str = "0x2";
 const USER_SLOT: &str = "0x3";
 /// PCI slot of the random number device.
 const RNG_SLOT: &str = "0x4";
+/// PCI slot of the channels' device.
+const CHANNELS_SLOT: &str = "0x5";
+/// PCI slot of the first share; the others follow. Disks get slots from below, and there are not as many.
+const FIRST_SHARE_SLOT: usize = 0x10;
 /// The user network, the same in every guest.
 const USER_NETWORK: &str = "192.168.1.0/24";
+/// Last octets of the addresses that guests have there: qemu's own first one, and how many follow.
+const USER_ADDRESSES: (u32, u32) = (15, 240);
 
 /// The command that runs the guest: the program, then its arguments.
 pub fn argv(spec: &VmSpec) -> Vec<OsString> {
-    let VmSpec { machine, cluster, qmp } = spec;
+    let VmSpec { machine, cluster, qmp, channels } = spec;
     let Machine {
         rank,
         world,
@@ -42,6 +51,7 @@ pub fn argv(spec: &VmSpec) -> Vec<OsString> {
         direct_boot,
         mtu,
         user_net,
+        shares,
         console_log,
     } = machine;
     let host_name = rank.host_name();
@@ -77,9 +87,13 @@ pub fn argv(spec: &VmSpec) -> Vec<OsString> {
 
     argv.option("-netdev", cluster_netdev(cluster));
     argv.option("-device", nic("cluster", rank.mac(), CLUSTER_SLOT).with("host_mtu", mtu.to_string()));
-    argv.option("-netdev", user_netdev(user_net, &host_name));
+    argv.option("-netdev", user_netdev(user_net, *rank));
     argv.option("-device", nic("user", MacAddr::user_nic(*world), USER_SLOT));
     argv.option("-device", Value::new("virtio-rng-pci").with("addr", RNG_SLOT));
+    if let Some(channels) = channels {
+        argv.channels(channels);
+    }
+    argv.shares(shares);
     argv.drives(disks, seed.as_ref());
     if let Some(direct_boot) = direct_boot {
         argv.direct_boot(direct_boot);
@@ -125,10 +139,16 @@ fn cluster_netdev(cluster: &ClusterNet) -> Value {
     }
 }
 
-fn user_netdev(user_net: &UserNet, host_name: &str) -> Value {
+fn user_netdev(user_net: &UserNet, rank: Rank) -> Value {
     let UserNet { ssh_port, dns_search, tftp } = user_net;
-    let mut netdev =
-        Value::new("user").with("id", "user").with("net", USER_NETWORK).with("hostname", host_name);
+    // Nothing of one guest reaches another there, but programs that gather a cluster's addresses take two hosts
+    // with one address for the same (MPI libraries do).
+    let (first, count) = USER_ADDRESSES;
+    let mut netdev = Value::new("user")
+        .with("id", "user")
+        .with("net", USER_NETWORK)
+        .with("hostname", rank.host_name())
+        .with("dhcpstart", format!("192.168.1.{}", first + rank.index() % count));
     if let Some(port) = ssh_port {
         netdev = netdev.with("hostfwd", format!("tcp:127.0.0.1:{port}-:22"));
     }
@@ -181,6 +201,54 @@ impl Argv {
 
     fn option(&mut self, option: &str, value: Value) -> &mut Argv {
         self.pair(option, OsString::from_vec(value.text))
+    }
+
+    fn channels(&mut self, channels: &GuestChannels) {
+        let GuestChannels { guest_agent, exec } = channels;
+        self.option(
+            "-device",
+            Value::new("virtio-serial-pci").with("id", "channels").with("addr", CHANNELS_SLOT),
+        );
+        self.channel("guest-agent", "org.qemu.guest_agent.0", "1", guest_agent.to_string());
+        if let Some(exec) = exec {
+            self.channel("exec", "org.mvpnet.exec.0", "2", exec.to_string());
+        }
+    }
+
+    fn channel(&mut self, id: &str, name: &str, number: &str, fd: String) {
+        self.option("-chardev", Value::new("socket").with("id", id).with("fd", fd));
+        // The device's id is what qemu's monitor calls it in VSERPORT_CHANGE.
+        let port = Value::new("virtserialport")
+            .with("id", format!("{id}-port"))
+            .with("bus", "channels.0")
+            .with("nr", number)
+            .with("chardev", id)
+            .with("name", name);
+        self.option("-device", port);
+    }
+
+    fn shares(&mut self, shares: &[HostShare]) {
+        for (index, share) in shares.iter().enumerate() {
+            let HostShare { tag, host_dir, read_only } = share;
+            // With "none", files are what they are on the host: modes, symbolic links, names of owners; a qemu without
+            // privileges makes all of them its user's. The mapped models keep modes and links in attributes that
+            // only other guests understand, "passthrough" needs root (docs/system/invocation, -fsdev).
+            let mut fsdev = Value::new("local")
+                .with("id", format!("share{index}"))
+                .with("path", host_dir)
+                .with("security_model", "none")
+                // File systems that are mounted below it have inode numbers of their own.
+                .with("multidevs", "remap");
+            if *read_only {
+                fsdev = fsdev.with("readonly", "on");
+            }
+            self.option("-fsdev", fsdev);
+            let device = Value::new("virtio-9p-pci")
+                .with("fsdev", format!("share{index}"))
+                .with("mount_tag", tag)
+                .with("addr", format!("{:#x}", FIRST_SHARE_SLOT + index));
+            self.option("-device", device);
+        }
     }
 
     fn drives(&mut self, disks: &[Drive], seed: Option<&Seed>) {

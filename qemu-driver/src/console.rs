@@ -1,10 +1,14 @@
-//! What a guest writes to its console, or qemu to its standard error: the last 64 KiB are kept, and a text
-//! can be waited for. The log of all of it is qemu's own, so that it goes on when the rank is gone.
+//! What a guest writes to its console, or qemu to its standard error: the last 64 KiB are kept, a text can be waited
+//! for, and all of it followed. The log of it is qemu's own, so that it goes on when the rank is gone. What is typed
+//! there goes the other way, by a [`ConsoleInput`].
 
 use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::unix::pipe;
 use tokio::sync::{oneshot, watch};
 use tracing::Instrument;
 
@@ -15,7 +19,24 @@ pub const KEPT: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub struct Console {
     state: Arc<Mutex<State>>,
+    /// How many bytes came in all.
+    grown: watch::Receiver<u64>,
     closed: watch::Receiver<bool>,
+}
+
+/// A piece of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// How many bytes came before it.
+    pub from: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What is typed at a guest's console: the writing end of qemu's standard input. Clones share it.
+#[derive(Clone, Debug)]
+pub struct ConsoleInput {
+    pipe: Arc<pipe::Sender>,
 }
 
 #[derive(Debug, Default)]
@@ -36,12 +57,13 @@ struct Waiter {
 
 impl Console {
     /// Reads `output` until its end in a task of its own.
-    pub(crate) fn read(output: impl AsyncRead + Unpin + Send + 'static) -> Console {
+    pub fn read(output: impl AsyncRead + Unpin + Send + 'static) -> Console {
         let (closing, closed) = watch::channel(false);
-        let console = Console { state: Arc::default(), closed };
+        let (growing, grown) = watch::channel(0);
+        let console = Console { state: Arc::default(), grown, closed };
         let state = console.state.clone();
         let reading = async move {
-            pump(output, &state).await;
+            pump(output, &state, &growing).await;
             let mut state = lock(&state);
             state.closed = true;
             // Who waits for a text waits in vain from here on.
@@ -60,6 +82,20 @@ impl Console {
     /// How many bytes came in all.
     pub fn total(&self) -> u64 {
         self.lock().total
+    }
+
+    /// At most `limit` bytes of what came after the first `position`, or of what is kept of that; waits for some.
+    /// None when the output has ended before.
+    pub async fn after(&self, position: u64, limit: usize) -> Option<Piece> {
+        let mut grown = self.grown.clone();
+        // An error means that the output has ended; what came until then is still there.
+        let _ = grown.wait_for(|total| *total > position).await;
+        let state = self.lock();
+        let begin = state.total - state.kept.len() as u64;
+        let from = position.max(begin);
+        let skipped = usize::try_from(from - begin).unwrap_or(usize::MAX);
+        let bytes: Vec<u8> = state.kept.iter().skip(skipped).take(limit).copied().collect();
+        (!bytes.is_empty()).then_some(Piece { from, bytes })
     }
 
     /// The last lines that are not empty, fit for a message: without control sequences.
@@ -106,6 +142,24 @@ impl Console {
     }
 }
 
+impl ConsoleInput {
+    /// Of a pipe's writing end. To be called inside a tokio runtime.
+    pub(crate) fn new(pipe: OwnedFd) -> io::Result<ConsoleInput> {
+        Ok(ConsoleInput { pipe: Arc::new(pipe::Sender::from_owned_fd(pipe)?) })
+    }
+
+    /// Types as much of `bytes` as there is room for, once there is some; says how much.
+    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            self.pipe.writable().await?;
+            match self.pipe.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return written,
+            }
+        }
+    }
+}
+
 impl State {
     /// Where in what is kept that begins which counts for who waits.
     fn place_of_news(&self) -> usize {
@@ -138,12 +192,19 @@ impl State {
     }
 }
 
-async fn pump(mut output: impl AsyncRead + Unpin, state: &Mutex<State>) {
+async fn pump(mut output: impl AsyncRead + Unpin, state: &Mutex<State>, growing: &watch::Sender<u64>) {
     let mut buffer = vec![0; 16 << 10];
     loop {
         match output.read(&mut buffer).await {
             Ok(0) => break,
-            Ok(read) => lock(state).push(&buffer[..read]),
+            Ok(read) => {
+                let total = {
+                    let mut state = lock(state);
+                    state.push(&buffer[..read]);
+                    state.total
+                };
+                growing.send_replace(total);
+            }
             Err(error) => {
                 tracing::warn!("cannot read the console any more: {error}");
                 break;
@@ -226,6 +287,27 @@ mod tests {
         console.closed().await;
         assert_eq!(console.tail(), &written[written.len() - KEPT..]);
         assert_eq!(console.total(), 200_000);
+    }
+
+    #[tokio::test]
+    async fn who_follows_gets_what_is_kept_then_what_comes_and_then_the_end() {
+        let (mut guest, output) = tokio::io::duplex(1 << 20);
+        let console = Console::read(output);
+        guest.write_all(&[b'a'; KEPT + 10]).await.unwrap();
+        guest.write_all(b"history").await.unwrap();
+        while console.total() < KEPT as u64 + 17 {
+            tokio::task::yield_now().await;
+        }
+        let history = console.after(0, KEPT).await.unwrap();
+        assert_eq!((history.from, history.bytes.len()), (17, KEPT));
+        let next = history.from + history.bytes.len() as u64;
+        let (live, ()) = tokio::join!(console.after(next, 2), async {
+            guest.write_all(b"live").await.unwrap();
+        });
+        assert_eq!(live.unwrap(), Piece { from: next, bytes: b"li".to_vec() });
+        drop(guest);
+        assert_eq!(console.after(next + 2, 100).await.unwrap().bytes, b"ve");
+        assert_eq!(console.after(next + 4, 100).await, None);
     }
 
     #[tokio::test]

@@ -2,26 +2,36 @@
 //!
 //! [`ImageSpec::parse`] reads the argument, [`plan`] says what it means for a rank (pure: only names),
 //! [`ImagePlan::check`] looks whether that can work, and [`ImagePlan::carry_out`] copies what has to be
-//! copied. Removal at exit is the keeper's, which is given [`ImagePlan::leftovers`] before anything is copied.
+//! copied and makes overlays. Removal at exit is the keeper's, which is given [`ImagePlan::leftovers`] before anything
+//! is made. [`digest`] compares an image with what it should be.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use mvpnet_switch::Rank;
-use nix::unistd::{AccessFlags, access};
 
 use crate::spec::Drive;
 use crate::supervise::Leftover;
 
+mod check;
 mod copy;
+pub mod digest;
+mod error;
+mod format;
+mod kept;
+mod overlay;
+mod place;
 mod shared;
 mod spec;
 
 #[cfg(test)]
 mod tests;
 
+pub use check::{RoomNeed, check_room};
+pub use error::{ImageError, Size};
+pub use overlay::OverlayPlan;
+pub use place::{abandoned_overlays, overlay_dir};
 pub(crate) use shared::release;
 pub use shared::{CopyHold, Progress};
 pub use spec::{Control, ImageSpec, ImageSpecError};
@@ -35,6 +45,25 @@ pub struct PlanContext<'a> {
     pub job: Option<&'a str>,
     /// The rank.
     pub rank: Rank,
+    /// Which of the rank's disks it is, from 0 on.
+    pub disk: usize,
+    /// What there is to know of overlays.
+    pub overlays: Overlays<'a>,
+}
+
+/// How overlays are made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Overlays<'a> {
+    /// Whether an image whose argument says nothing of it gets one.
+    pub by_default: bool,
+    /// Where those are that are removed at exit: [`overlay_dir`].
+    pub dir: Option<&'a Path>,
+    /// Where they are kept for the next job instead (`--persist`).
+    pub keep_in: Option<&'a Path>,
+    /// The size that the guest is to see, in bytes (`--disk-size`).
+    pub size: Option<u64>,
+    /// qemu-img, if it is there.
+    pub qemu_img: Option<&'a Path>,
 }
 
 /// What one image argument means for one rank.
@@ -46,6 +75,8 @@ pub struct ImagePlan {
     pub source: Option<PathBuf>,
     /// The copy to be made first.
     pub copy: Option<CopyPlan>,
+    /// The overlay to be made on the image or its copy.
+    pub overlay: Option<OverlayPlan>,
     /// Whether the source is removed at exit.
     pub delete_source: bool,
     /// Whether qemu will write to the file.
@@ -66,94 +97,6 @@ pub struct CopyPlan {
     pub own: bool,
 }
 
-/// Why an image cannot be used. Each is one message for the user.
-#[derive(Debug, thiserror::Error)]
-pub enum ImageError {
-    /// `c` without a run directory.
-    #[error("image {}: mvpctl=c copies to the run directory, but there is none (-r)", image.display())]
-    NoRunDir {
-        /// The image.
-        image: PathBuf,
-    },
-    /// The path names no file, a directory for instance.
-    #[error("image {}: {what}", image.display())]
-    NotAFile {
-        /// The image.
-        image: PathBuf,
-        /// What it is instead.
-        what: &'static str,
-    },
-    /// The file cannot be used as it has to be.
-    #[error("image {}: {what}: {error}", image.display())]
-    Unusable {
-        /// The image.
-        image: PathBuf,
-        /// What was tried.
-        what: &'static str,
-        /// Why it failed.
-        #[source]
-        error: io::Error,
-    },
-    /// The guest would write to a file that its user may not write.
-    #[error(
-        "image {}: is not writable; open it read-only (mvpctl=p) or as a snapshot (mvpctl=s), or copy it \
-         (mvpctl=cjrd with -r)",
-        image.display()
-    )]
-    NotWritable {
-        /// The image.
-        image: PathBuf,
-    },
-    /// The copy would replace the image itself.
-    #[error("image {}: would be copied onto itself; put the job or the rank into the copy's name (mvpctl=cjrd)", image.display())]
-    OntoItself {
-        /// The image.
-        image: PathBuf,
-    },
-    /// The run directory is too full.
-    #[error("run directory {}: copying {} needs {}, and {} are free", dir.display(), image.display(), Size(*needed), Size(*free))]
-    NoRoom {
-        /// The run directory.
-        dir: PathBuf,
-        /// The image.
-        image: PathBuf,
-        /// Bytes that copying takes.
-        needed: u64,
-        /// Bytes that are free.
-        free: u64,
-    },
-    /// Copying failed.
-    #[error("copying image {} to {}: {error}", image.display(), to.display())]
-    Copy {
-        /// The image.
-        image: PathBuf,
-        /// The copy.
-        to: PathBuf,
-        /// Why it failed.
-        #[source]
-        error: io::Error,
-    },
-    /// Ranks share a copy where files cannot be locked.
-    #[error(
-        "run directory {}: its file system cannot lock files ({error}), so ranks cannot share a copy: \
-         put the rank into its name (mvpctl=cr…)",
-        dir.display()
-    )]
-    NoLocks {
-        /// The run directory.
-        dir: PathBuf,
-        /// Why it failed.
-        #[source]
-        error: io::Error,
-    },
-    /// The job ended meanwhile.
-    #[error("copying image {}: cancelled", image.display())]
-    Cancelled {
-        /// The image.
-        image: PathBuf,
-    },
-}
-
 /// Says what `spec` means for a rank. Touches no file.
 pub fn plan(spec: &ImageSpec, context: PlanContext<'_>) -> Result<ImagePlan, ImageError> {
     let (path, properties, control) = match spec {
@@ -162,74 +105,43 @@ pub fn plan(spec: &ImageSpec, context: PlanContext<'_>) -> Result<ImagePlan, Ima
                 drive: Drive::Verbatim(value.clone()),
                 source: None,
                 copy: None,
+                overlay: None,
                 delete_source: false,
                 writes: false,
             });
         }
-        ImageSpec::File { path, properties, control } => (path, properties, *control),
+        ImageSpec::File { path, properties, control, .. } => (path, properties, *control),
     };
-    let control = control.unwrap_or(Control::default_with(context.run_dir.is_some()));
+    let by_default = context.overlays.by_default && properties_without_writes(properties).is_none();
+    let control = control.unwrap_or(Control::default_with(context.run_dir.is_some(), by_default));
     let source = tagged(path, control.job_in_source, control.rank_in_source, context);
     let copy = match (control.copy, context.run_dir) {
         (false, _) => None,
         (true, None) => return Err(ImageError::NoRunDir { image: source }),
         (true, Some(run_dir)) => Some(copy_plan(&source, path, run_dir, control, context)?),
     };
-    let file = copy.as_ref().map_or(&source, |copy| &copy.to).clone();
-    let drive =
-        Drive::Image { file: plainly_a_path(file), properties: drive_properties(properties, control) };
-    let reads_only = |name: &str| match &drive {
-        Drive::Image { properties, .. } => properties.iter().any(|(n, value)| n == name && value == "on"),
-        Drive::Verbatim(_) => false,
+    let image = copy.as_ref().map_or(&source, |copy| &copy.to).clone();
+    let mut properties = drive_properties(properties, control);
+    let overlay = match control.overlay {
+        true => Some(overlay_plan(&source, &image, path, &mut properties, control, context)?),
+        false if context.overlays.size.is_some() => return Err(ImageError::NotSizable { image: source }),
+        false => None,
     };
-    let writes = !(reads_only("read-only") || reads_only("readonly") || reads_only("snapshot"));
-    Ok(ImagePlan { drive, source: Some(source), copy, delete_source: control.delete_source, writes })
+    let file = plainly_a_path(overlay.as_ref().map_or(image, |overlay| overlay.file.clone()));
+    let writes = properties_without_writes(&properties).is_none();
+    let drive = Drive::Image { file, properties };
+    Ok(ImagePlan { drive, source: Some(source), copy, overlay, delete_source: control.delete_source, writes })
 }
 
 impl ImagePlan {
-    /// Looks whether the image is there, may be used, and has room to be copied.
-    pub fn check(&self) -> Result<(), ImageError> {
-        let Some(source) = &self.source else { return Ok(()) };
-        let metadata = self.metadata(source)?;
-        if !(metadata.is_file() || metadata.file_type().is_block_device()) {
-            let what = if metadata.is_dir() { "is a directory" } else { "is not a file" };
-            return Err(ImageError::NotAFile { image: source.clone(), what });
-        }
-        let may = |flags| access(source, flags);
-        may(AccessFlags::R_OK).map_err(|errno| unusable(source, "cannot be read", errno.into()))?;
-        match &self.copy {
-            None if self.writes => {
-                may(AccessFlags::W_OK).map_err(|_| ImageError::NotWritable { image: source.clone() })
-            }
-            None => Ok(()),
-            Some(copy) => {
-                let same = std::fs::metadata(&copy.to)
-                    .is_ok_and(|to| (to.dev(), to.ino()) == (metadata.dev(), metadata.ino()));
-                if same {
-                    return Err(ImageError::OntoItself { image: source.clone() });
-                }
-                access(copy.dir(), AccessFlags::W_OK | AccessFlags::X_OK).map_err(|errno| {
-                    unusable(source, "cannot be copied to the run directory", errno.into())
-                })?;
-                check_room(copy.dir(), source, self.room_needed()?)
-            }
-        }
-    }
-
-    /// How many bytes of the run directory copying takes: what the image occupies, holes not counted;
-    /// nothing if the copy is there already.
-    pub fn room_needed(&self) -> Result<u64, ImageError> {
-        match (&self.source, &self.copy) {
-            (Some(source), Some(copy)) if !copy.to.exists() => {
-                let metadata = self.metadata(source)?;
-                Ok(if metadata.is_file() {
-                    metadata.len().min(metadata.blocks() * 512)
-                } else {
-                    copy::length(source).map_err(|error| unusable(source, "cannot be read", error))?
-                })
-            }
-            _ => Ok(0),
-        }
+    /// The file that the guest writes to, if it writes to one of ours; a name to compare with those of others.
+    pub fn written(&self) -> Option<PathBuf> {
+        let Drive::Image { file, properties } = &self.drive else { return None };
+        // Who turns qemu's locks off means it: some file systems are made for several writers.
+        let unlocked = ["file.locking", "locking"];
+        let shares =
+            properties.iter().any(|(name, value)| unlocked.iter().any(|lock| name == lock) && value == "off");
+        (self.writes && !shares).then(|| file.canonicalize().unwrap_or_else(|_| file.clone()))
     }
 
     /// What is to be removed at exit, to be told to the keeper before [`ImagePlan::carry_out`].
@@ -240,16 +152,8 @@ impl ImagePlan {
             delete: copy.delete_at_exit,
         });
         let source = self.source.iter().filter(|_| self.delete_source).cloned().map(Leftover::File);
-        copy.chain(source).collect()
-    }
-
-    fn metadata(&self, source: &Path) -> Result<std::fs::Metadata, ImageError> {
-        std::fs::metadata(source).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                ImageError::NotAFile { image: source.to_owned(), what: "there is no such file" }
-            }
-            _ => unusable(source, "cannot be read", error),
-        })
+        // What is removed last comes first: overlays go before the copies that they are based on.
+        copy.chain(source).chain(self.overlay.iter().flat_map(OverlayPlan::leftovers)).collect()
     }
 }
 
@@ -258,18 +162,6 @@ impl CopyPlan {
     pub fn dir(&self) -> &Path {
         self.to.parent().unwrap_or(Path::new("."))
     }
-}
-
-/// Fails if `dir` has less than `needed` bytes free. Callers that know of several copies into one directory,
-/// those of all ranks of a host for instance, give their sum.
-pub fn check_room(dir: &Path, image: &Path, needed: u64) -> Result<(), ImageError> {
-    let stat = nix::sys::statvfs::statvfs(dir)
-        .map_err(|errno| unusable(image, "the run directory cannot be used", errno.into()))?;
-    let free = stat.blocks_available() * stat.fragment_size();
-    if free < needed {
-        return Err(ImageError::NoRoom { dir: dir.to_owned(), image: image.to_owned(), needed, free });
-    }
-    Ok(())
 }
 
 fn copy_plan(
@@ -286,6 +178,62 @@ fn copy_plan(
     let mut lock = to.clone().into_os_string();
     lock.push(".lock");
     Ok(CopyPlan { to, lock: lock.into(), delete_at_exit: control.delete_copy, own: control.rank_in_copy })
+}
+
+fn overlay_plan(
+    source: &Path,
+    image: &Path,
+    path: &Path,
+    properties: &mut Vec<(OsString, OsString)>,
+    control: Control,
+    context: PlanContext<'_>,
+) -> Result<OverlayPlan, ImageError> {
+    let image_of_user = || source.to_owned();
+    if let Some(with) = properties_without_writes(properties) {
+        return Err(ImageError::NothingToOverlay { image: image_of_user(), with });
+    }
+    let Overlays { dir, keep_in, size, qemu_img, .. } = context.overlays;
+    if keep_in.is_some() && control.delete_source {
+        return Err(ImageError::BaseGoes { image: image_of_user() });
+    }
+    let is_format = |name: &OsStr| name == "format" || name == "driver";
+    let base_format = properties.iter().find(|(name, _)| is_format(name)).map(|(_, value)| value.clone());
+    properties.retain(|(name, _)| !is_format(name));
+    properties.push(("format".into(), "qcow2".into()));
+    let mut name = OsString::from(path.file_stem().unwrap_or_default());
+    if let (true, Some(job)) = (keep_in.is_some(), context.job) {
+        name.push(format!(".{job}"));
+    }
+    name.push(format!(".{}", context.rank));
+    if context.disk > 0 {
+        name.push(format!(".disk{}", context.disk));
+    }
+    name.push(".qcow2");
+    let file = keep_in.or(dir).unwrap_or(Path::new(".")).join(name);
+    // The overlay names its base, and must find it wherever it is opened from itself.
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Ok(OverlayPlan {
+        file: absolute(&file),
+        base: absolute(image),
+        base_format,
+        size,
+        kept: keep_in.is_some(),
+        qemu_img: qemu_img.map(Path::to_owned),
+    })
+}
+
+/// The property that keeps the guest from writing to the file, if there is one.
+fn properties_without_writes(properties: &[(OsString, OsString)]) -> Option<&'static str> {
+    const THEY: [(&str, &str, &str); 6] = [
+        ("read-only", "on", "read-only=on"),
+        ("readonly", "on", "readonly=on"),
+        ("snapshot", "on", "snapshot=on"),
+        ("media", "cdrom", "media=cdrom"),
+        ("if", "floppy", "if=floppy"),
+        ("if", "pflash", "if=pflash"),
+    ];
+    let given = |name: &str, value: &str| properties.iter().any(|(n, v)| n == name && v == value);
+    THEY.into_iter().find(|(name, value, _)| given(name, value)).map(|(_, _, shown)| shown)
 }
 
 /// `dir/stem.JOB.RANK.extension`
@@ -332,26 +280,4 @@ fn drive_properties(given: &[(OsString, OsString)], control: Control) -> Vec<(Os
 
 fn unusable(image: &Path, what: &'static str, error: io::Error) -> ImageError {
     ImageError::Unusable { image: image.to_owned(), what, error }
-}
-
-/// A number of bytes for people.
-struct Size(u64);
-
-impl std::fmt::Display for Size {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-        if self.0 < 1024 {
-            return write!(f, "{} bytes", self.0);
-        }
-        let mut value = self.0 as f64 / 1024.0;
-        let mut unit = UNITS[0];
-        for larger in &UNITS[1..] {
-            if value < 1024.0 {
-                break;
-            }
-            value /= 1024.0;
-            unit = larger;
-        }
-        write!(f, "{value:.1} {unit}")
-    }
 }

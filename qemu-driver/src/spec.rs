@@ -18,6 +18,17 @@ pub struct VmSpec {
     pub cluster: ClusterNet,
     /// The descriptor of the monitor's socket.
     pub qmp: Option<GuestFd>,
+    /// The virtio-serial channels by which commands run in the guest without its network.
+    pub channels: Option<GuestChannels>,
+}
+
+/// The guest's ends of its channels. [`crate::supervise::GuestFds::add_channels`] makes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuestChannels {
+    /// For the qemu guest agent: `org.qemu.guest_agent.0`.
+    pub guest_agent: GuestFd,
+    /// For the agent of our own: `org.mvpnet.exec.0`.
+    pub exec: Option<GuestFd>,
 }
 
 /// A guest's machine.
@@ -51,6 +62,8 @@ pub struct Machine {
     pub mtu: u16,
     /// The second NIC, on qemu's user network.
     pub user_net: UserNet,
+    /// Directories of the host that the guest can mount, at most [`HostShare::MOST`].
+    pub shares: Vec<HostShare>,
     /// The file to which qemu copies the serial console, made anew.
     pub console_log: Option<PathBuf>,
 }
@@ -74,6 +87,7 @@ impl Machine {
             direct_boot: None,
             mtu: 1500,
             user_net: UserNet::default(),
+            shares: Vec::new(),
             console_log: None,
         }
     }
@@ -147,7 +161,7 @@ pub enum DgramEnd {
     },
 }
 
-/// The user network, 192.168.1.0/24 in every guest.
+/// The user network, 192.168.1.0/24 in every guest, with another address for the guest of each rank.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserNet {
     /// The port of 127.0.0.1 that is forwarded to the guest's port 22.
@@ -156,6 +170,23 @@ pub struct UserNet {
     pub dns_search: Vec<String>,
     /// The directory that the guest can fetch from by TFTP.
     pub tftp: Option<PathBuf>,
+}
+
+/// A directory of the host that the guest can mount, as a 9p file system:
+/// `mount -t 9p -o trans=virtio,version=9p2000.L TAG DIR`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostShare {
+    /// The tag by which the guest's kernel knows it, at most 31 octets.
+    pub tag: String,
+    /// The directory.
+    pub host_dir: PathBuf,
+    /// Whether qemu refuses to write to it.
+    pub read_only: bool,
+}
+
+impl HostShare {
+    /// How many of them a guest can have: each is a PCI device with a slot of its own.
+    pub const MOST: usize = 14;
 }
 
 /// The number that a descriptor has in the qemu process.

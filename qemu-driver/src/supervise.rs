@@ -49,6 +49,9 @@ pub use protocol::ProcessEnd;
 pub const KEEPER: &str = "__keeper";
 /// The hidden subcommand that becomes the guest.
 pub const EXEC: &str = "__exec";
+/// Its second word: whether the guest hears SIGTERM.
+const DEAF: &str = "deaf";
+const HEARS: &str = "hears";
 
 /// In a keeper's environment, the [process](crate::process::Process) that it serves.
 const KEEPER_OF: &str = "MVPNET_KEEPER_OF";

@@ -29,8 +29,12 @@ fn spec(fds: &mut GuestFds) -> (VmSpec, UnixStream) {
     let (switch, guest) = UnixStream::pair().unwrap();
     let machine =
         Machine { job: Some("test".into()), memory_mib: 64, ..Machine::new(world.rank(3).unwrap(), world) };
-    let spec =
-        VmSpec { machine, cluster: ClusterNet::Stream(StreamEnd::Inherited(fds.add(guest))), qmp: Some(qmp) };
+    let spec = VmSpec {
+        machine,
+        cluster: ClusterNet::Stream(StreamEnd::Inherited(fds.add(guest))),
+        qmp: Some(qmp),
+        channels: None,
+    };
     (spec, switch)
 }
 
@@ -183,7 +187,7 @@ async fn a_guest_that_does_not_heed_the_power_button_is_terminated() {
     let report = guest.shutdown(&ladder).await;
     assert_eq!(report.step, StopStep::Terminate, "{report:?}");
     assert!(report.elapsed >= ladder.powerdown_grace);
-    // qemu heeds SIGTERM: it closes its images and exits.
+    // qemu heeds SIGINT: it closes its images and exits.
     assert_eq!(report.end.process, Some(ProcessEnd::Code(0)));
     assert_eq!(report.end.to_string(), "qemu was told to quit");
     let mut pressed = 0;
@@ -191,6 +195,23 @@ async fn a_guest_that_does_not_heed_the_power_button_is_terminated() {
         pressed += usize::from(event.name == "POWERDOWN");
     }
     assert!(pressed >= 2, "the button was pressed {pressed} times");
+}
+
+/// As a batch system sends it to every process of a job that is cancelled.
+#[tokio::test]
+async fn a_sigterm_from_elsewhere_does_not_cut_a_guest_off() {
+    if !have_qemu() {
+        return;
+    }
+    let mut fds = GuestFds::new();
+    let (spec, _switch) = spec(&mut fds);
+    let guest = start(&spec, fds).await;
+    kill(Pid::from_raw(guest.pid().cast_signed()), Signal::SIGTERM).unwrap();
+    // By the second answer qemu has been through its main loop, where it would have heard.
+    for _ in 0..2 {
+        assert_eq!(query(&guest, "query-status").await["status"], "running");
+    }
+    runs_and_quits(guest).await;
 }
 
 #[tokio::test]

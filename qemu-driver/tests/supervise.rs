@@ -269,3 +269,23 @@ async fn a_command_line_of_any_length_gets_through() {
     assert_eq!(lines[0], "100000", "{:?}", guest.stderr().last_lines(5));
     assert_eq!(lines.len(), 1 + 3 + 8 + 1, "{lines:?}");
 }
+
+#[tokio::test]
+async fn what_is_typed_at_the_console_reaches_the_guest_and_nothing_else_does() {
+    let mut fds = GuestFds::new();
+    fds.add(fs::File::open("/dev/null").unwrap());
+    fds.add_console_input().unwrap();
+    let keeper = Keeper::spawn(keeper_spec()).await.unwrap();
+    let words =
+        launch(["/bin/sh", "-c", "ls /proc/self/fd | wc -l; read line; echo got $line; cat; echo end"]);
+    let guest = keeper.launch(Launch { fds, ..words }).await.unwrap();
+    let input = guest.console_input().unwrap().clone();
+    let line = b"two words\n";
+    assert_eq!(input.write(line).await.unwrap(), line.len());
+    assert!(guest.console().wait_for("got two words").await);
+    // Standard streams, what was handed over, and the directory that ls reads.
+    assert_eq!(guest.console().last_lines(2)[0].trim(), "5");
+    drop(input);
+    kill(pid(guest.keeper_pid()), Signal::SIGKILL).unwrap();
+    assert_eq!(guest.ended().await.process, None);
+}

@@ -59,6 +59,7 @@ async fn boot(dir: PathBuf) -> Tiny {
         machine,
         cluster: ClusterNet::Stream(StreamEnd::Inherited(fds.add(theirs))),
         qmp: Some(qmp),
+        channels: None,
     };
     let keeper = Keeper::spawn(keeper_spec()).await.unwrap();
     let guest = keeper.launch(Launch { argv: argv(&spec), env: Vec::new(), fds }).await.unwrap();

@@ -1,10 +1,10 @@
 //! What a job says of all its guests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use mvpnet_switch::World;
+use mvpnet_switch::{Rank, World};
 
-use crate::AuthorizedKey;
+use crate::{AuthorizedKey, SeedError};
 
 /// What holds for all guests of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,4 +55,81 @@ pub struct Share {
     pub tag: String,
     /// Where the guest mounts it.
     pub guest_dir: PathBuf,
+}
+
+impl Cluster {
+    /// Refuses what the guests could not be told, or would understand as something else. The guest's script relies on it:
+    /// what stands in its files is words.
+    pub(crate) fn check(&self, rank: Rank) -> Result<(), SeedError> {
+        let wrong = |what: String| Err(SeedError(what));
+        if !self.world.contains(rank) {
+            return wrong(format!("rank {rank} is outside the job of {} ranks", self.world.size()));
+        }
+        if self.vcpus.len() != self.world.size() as usize {
+            return wrong(format!("{} numbers of vCPUs for {} ranks", self.vcpus.len(), self.world.size()));
+        }
+        if !(68..=65_535).contains(&self.mtu) {
+            return wrong(format!("an MTU of {}, IPv4 has 68 to 65535", self.mtu));
+        }
+        login_name(&self.user)?;
+        if let Some(mpi) = &self.mpi_user {
+            login_name(&mpi.name)?;
+            if mpi.name == self.user || mpi.name == "root" {
+                return wrong(format!("the MPI user `{}` is there already: give it another name", mpi.name));
+            }
+            // 65534 is nobody; below 100 numbers belong to the system.
+            if !(100..=60_000).contains(&mpi.uid) {
+                return wrong(format!("uid {} of the MPI user, accounts have 100 to 60000", mpi.uid));
+            }
+        }
+        for directory in self.nfs.iter().chain(self.shares.iter().map(|share| &share.guest_dir)) {
+            guest_directory(directory)?;
+        }
+        let words = [("package", &self.packages), ("DNS search domain", &self.domains)];
+        for (what, words) in words {
+            for word in words {
+                let valid = |c: char| c.is_ascii_alphanumeric() || "+-._~:=/*".contains(c);
+                if word.is_empty() || word.starts_with('-') || !word.chars().all(valid) {
+                    return wrong(format!("`{word}` is not the name of a {what}"));
+                }
+            }
+        }
+        if let Some(proxy) = &self.proxy {
+            let named = proxy.strip_prefix("http://").or_else(|| proxy.strip_prefix("https://"));
+            let plain = |c: char| c.is_ascii_graphic() && !"'\"`\\$<>".contains(c);
+            if !named.is_some_and(|host| !host.is_empty() && host.chars().all(plain)) {
+                return wrong(format!("the proxy `{proxy}` is not of the form http://host:port"));
+            }
+        }
+        if let Some(command) =
+            self.run.iter().find(|run| run.chars().any(|c| c.is_control() && c != '\n' && c != '\t'))
+        {
+            return wrong(format!("control characters in the command {command:?}"));
+        }
+        Ok(())
+    }
+}
+
+fn login_name(name: &str) -> Result<(), SeedError> {
+    let valid = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if begins && name.len() <= 32 && name.chars().all(valid) {
+        return Ok(());
+    }
+    Err(SeedError(format!(
+        "`{name}` cannot be a login name: letters, digits, `_`, `-`, `.`, a letter first, at most 32"
+    )))
+}
+
+fn guest_directory(directory: &Path) -> Result<(), SeedError> {
+    let text = directory.to_str().unwrap_or_default();
+    let valid = |c: char| c.is_alphanumeric() || "/._-+@".contains(c);
+    let climbs = text.split('/').any(|name| name == ".." || name == ".");
+    if text.len() > 1 && text.starts_with('/') && !climbs && !text.ends_with('/') && text.chars().all(valid) {
+        return Ok(());
+    }
+    Err(SeedError(format!(
+        "{}: a directory in the guest is an absolute path of letters, digits and `._-+@`",
+        directory.display()
+    )))
 }

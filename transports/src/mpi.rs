@@ -209,6 +209,19 @@ impl MpiTransport {
         &self.neighbours
     }
 
+    /// Gives rank 0's bytes to all ranks. Every rank calls it, before its frame loop.
+    ///
+    /// # Errors
+    /// MPI fails.
+    pub fn share(&self, bytes: Vec<u8>) -> Result<Vec<u8>, MpiError> {
+        let mut length = (bytes.len() as u64).to_be_bytes();
+        self.mpi.broadcast(&mut length)?;
+        let mut bytes = bytes;
+        bytes.resize(usize::try_from(u64::from_be_bytes(length)).expect("it fits into rank 0's memory"), 0);
+        self.mpi.broadcast(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// The number of ranks on the host that has most.
     pub fn fullest_host(&self) -> usize {
         self.hosts.fullest()

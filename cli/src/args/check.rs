@@ -1,6 +1,7 @@
 //! Checks that go beyond single values: of flags against each other and the world (pure), and of programs and
 //! directories against the host. Nothing is started here. Images are checked by who opens them.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::DirBuilder;
 use std::io;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
+use super::guests::{CloudInit, waits_for_cloud_init};
 use super::options::{Options, RankOptions, Shared, shown};
 use super::tunnel::Span;
 use super::usage::Usage;
@@ -23,6 +25,7 @@ impl Options {
             return Err(Usage::OutsideWorld { flag, list: list.to_string(), rank, world });
         }
         span.ranks().try_for_each(|rank| self.check_rank(rank))?;
+        self.check_guests(span)?;
         self.check_captures(span)
     }
 
@@ -66,6 +69,51 @@ impl Options {
         match given.into_iter().find(|(_, given)| *given) {
             Some((flag, _)) => Err(Usage::NoKernel { rank, flag }),
             None => Ok(()),
+        }
+    }
+
+    /// Checks what guests are to be told against who can be told anything.
+    fn check_guests(&self, span: Span) -> Result<(), Usage> {
+        let wrong = |text: String| Err(Usage::Guests(text));
+        for rank in span.ranks() {
+            let ready = self.ready.of(rank).is_some_and(waits_for_cloud_init);
+            if ready && !self.may_be_told(rank) {
+                return wrong(format!(
+                    "--ready cloud-init: rank {rank} has no configuration of mvpnet's that could say when it is done \
+                     (-c none, or no disk)"
+                ));
+            }
+            let mut places = BTreeSet::new();
+            for share in self.shares.all_of(rank) {
+                let place = share.guest_dir.as_ref().unwrap_or(&share.host_dir);
+                if !places.insert(place) {
+                    return wrong(format!("rank {rank} has two --share at {}", place.display()));
+                }
+            }
+        }
+        match self.shared.guests.needs_a_seed() {
+            Some(flag) if !span.ranks().any(|rank| self.may_be_told(rank)) => wrong(format!(
+                "{flag} is for cloud-init in guests, but no guest of this job has a configuration of mvpnet's: each has \
+                 -c none or no disk"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a rank's guest gets a configuration of ours, as this host sees the files that flags name.
+    pub fn is_told(&self, rank: u32) -> bool {
+        match self.cloud_init.of(rank) {
+            Some(CloudInit::Path(path)) => path.is_dir(),
+            _ => self.may_be_told(rank),
+        }
+    }
+
+    /// Whether a rank's guest may get a configuration of ours, as far as flags alone say.
+    pub(super) fn may_be_told(&self, rank: u32) -> bool {
+        match self.cloud_init.of(rank) {
+            Some(CloudInit::Nothing) => false,
+            Some(CloudInit::Path(_)) => true,
+            None => self.images.all_of(rank).next().is_some(),
         }
     }
 

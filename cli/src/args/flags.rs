@@ -6,9 +6,10 @@ use std::ffi::OsString;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use super::guests::{CONFIGURATION, GuestFlags};
 use super::help;
 use super::tunnel::TunnelFlags;
-use crate::{bridge, doctor, down, fault, gc, lab, ps, reset, sim, status};
+use crate::{bridge, doctor, down, fault, gc, lab, ps, reset, sim, ssh, status};
 
 /// Headings of `--help`.
 const GUESTS: &str = "Guests";
@@ -130,6 +131,32 @@ pub enum Command {
     )]
     Fault(fault::Flags),
 
+    /// Log in to a guest of a running job, or run a command there
+    #[command(
+        long_about = ssh::SSH_LONG_ABOUT,
+        override_usage = ssh::SSH_USAGE,
+        after_long_help = ssh::SSH_AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Ssh(ssh::SshFlags),
+
+    /// Copy files to and from guests of a running job
+    #[command(
+        long_about = ssh::CP_LONG_ABOUT,
+        override_usage = ssh::CP_USAGE,
+        after_long_help = ssh::CP_AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Cp(ssh::CpFlags),
+
+    /// Print how ssh reaches the guests of a running job
+    #[command(
+        long_about = ssh::CONFIG_LONG_ABOUT,
+        override_usage = ssh::CONFIG_USAGE,
+        disable_help_flag = true,
+    )]
+    SshConfig(ssh::ConfigFlags),
+
     /// Start, show or end a whole lab on several servers, from one file
     #[command(
         long_about = lab::LONG_ABOUT,
@@ -217,10 +244,6 @@ pub struct Flags {
     #[arg(short, long, value_name = "1|0|auto", help_heading = GUESTS)]
     pub kvm: Option<OsString>,
 
-    /// Login name in the guests, letters and digits [default: your own]
-    #[arg(short, long, value_name = "NAME", help_heading = GUESTS)]
-    pub user: Option<OsString>,
-
     /// * Boot this kernel directly, without a boot loader
     #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = GUESTS)]
     pub kernel: Vec<OsString>,
@@ -247,16 +270,20 @@ pub struct Flags {
     ///
     /// IMAGE is PATH[,PROPERTY=VALUE]…; a comma in PATH is written `,,`.
     /// Properties go to qemu's -drive (defaults: media=disk, if=virtio), but
-    /// for mvpctl=LETTERS:
+    /// for sha256=HEX and sha512=HEX, which the file's contents are compared
+    /// with before any guest starts, and mvpctl=LETTERS:
     ///   c    copy to the run directory (needs -r)
     ///   j r  put job, rank into the copy's name
     ///   d    delete the copy at the end
     ///   J R  put job, rank into the source's name
     ///   D    delete the source at the end
     ///   p    write-protected
-    ///   s    writes go to a snapshot that is thrown away
-    /// It is `cjrd` with -r and nothing without. Two guests must not write to
-    /// one image: copy it, or use `s`. An IMAGE that begins with a property
+    ///   s    writes go to a snapshot of qemu's that is thrown away
+    ///   o    writes go to an overlay of the rank's own (qcow2); the image, or
+    ///        its copy with `co`, is only read; see --overlay and --persist
+    /// It is `cjrd` with -r. Without, it is `o` under `mvpnet up`, and nothing
+    /// under mpirun: the guest writes to the image itself, which no two guests
+    /// of a host may do. An IMAGE that begins with a property
     /// (file=…,PROPERTY=VALUE…) goes to qemu untouched.
     ///
     /// Every -i adds a disk to the ranks that it names, in the order given; the
@@ -272,13 +299,63 @@ pub struct Flags {
     )]
     pub image: Vec<OsString>,
 
-    /// * Configuration for cloud-init: a NoCloud seed image, or a directory
-    #[arg(short, long, value_name = "PATH", allow_hyphen_values = true, help_heading = IMAGES)]
-    pub cloud_init: Vec<OsString>,
+    /// Give every rank an overlay of each image that has no mvpctl=
+    ///
+    /// The image is only read, and may be one that you cannot write to. Overlays hold what guests write; they are in
+    /// the run directory (-r), else in TMPDIR or /var/tmp, whichever is on a disk, and go at the end. `mvpnet up` does
+    /// it unless -r is given.
+    #[arg(long, help_heading = IMAGES)]
+    pub overlay: bool,
 
-    /// Directory that images are copied to, best on a local disk
+    /// Keep the overlays in this directory, and use them again next time
+    ///
+    /// Their names are those of the image, the job (-j) and the rank. One whose image is another or has changed
+    /// meanwhile is refused, and so is one that another job uses. Asks for overlays as --overlay does.
+    #[arg(long, value_name = "DIR", help_heading = IMAGES)]
+    pub persist: Option<OsString>,
+
+    /// * Size of the first disk as the guest sees it, like 20G, if it has an overlay
+    ///
+    /// Cloud images are small; cloud-init grows their file system into what it finds. It takes no room before the
+    /// guest writes to it.
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, help_heading = IMAGES)]
+    pub disk_size: Vec<OsString>,
+
+    /// Compare all images with this list of digests, a SHA256SUMS or SHA512SUMS file
+    ///
+    /// Before any guest starts, once per host and image; what was found holds until the image changes and is kept in
+    /// XDG_CACHE_HOME/mvpnet. An image that is not on the list needs sha256=HEX of its own (-i).
+    #[arg(long, value_name = "FILE", help_heading = IMAGES)]
+    pub digests: Option<OsString>,
+
+    /// Directory for copies of images and for overlays, best on a local disk
     #[arg(short, long, value_name = "DIR", help_heading = IMAGES)]
     pub run_dir: Option<OsString>,
+
+    /// * Configuration of your own for cloud-init: a NoCloud directory, an image of one, or none
+    ///
+    /// Every guest with a disk gets a small second one, labelled CIDATA, by which cloud-init learns its name, address,
+    /// users, keys, /etc/hosts and MPI's settings. A directory is merged into that: its user-data, meta-data and
+    /// vendor-data are kept, its network-config replaces ours, its other files are there too. An image is used as it
+    /// is, with nothing of ours; with `none` there is no such disk (a directory of that name is ./none). See also
+    /// `mvpnet seed`.
+    #[arg(
+        short,
+        long,
+        value_name = "DIR|IMAGE|none",
+        allow_hyphen_values = true,
+        help_heading = CONFIGURATION
+    )]
+    pub cloud_init: Vec<OsString>,
+
+    /// Login name in the guests [default: your own]
+    ///
+    /// It has your keys and the job's, and sudo without a password.
+    #[arg(short, long, value_name = "NAME", help_heading = CONFIGURATION)]
+    pub user: Option<OsString>,
+
+    #[command(flatten)]
+    pub guests: GuestFlags,
 
     /// How frames pass between qemu and mvpnet [default: stream]
     #[arg(short, long, value_name = "stream|dgram", help_heading = NETWORK)]
@@ -314,8 +391,9 @@ pub struct Flags {
 
     /// * What a guest must do to count as booted [default: ssh]
     ///
-    /// ssh: show an ssh banner; console:TEXT: write TEXT to its console; none: nothing, it counts at once.
-    #[arg(long, value_name = "ssh|console:TEXT|none", allow_hyphen_values = true, help_heading = LIFE)]
+    /// ssh: show an ssh banner; cloud-init: have done everything that its configuration says, packages and --run
+    /// included; console:TEXT: write TEXT to its console; none: nothing, it counts at once.
+    #[arg(long, value_name = "ssh|cloud-init|console:TEXT|none", allow_hyphen_values = true, help_heading = LIFE)]
     pub ready: Vec<OsString>,
 
     /// How long to wait for each guest to boot [default: 90, more in software emulation]

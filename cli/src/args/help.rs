@@ -46,7 +46,9 @@ RANK LISTS
 const EXAMPLES: &str = "\
 EXAMPLES
   Four guests on this machine from one image, which stays as it is:
-      mvpnet up -N 4 -i debian.qcow2,mvpctl=s -c seed/
+      mvpnet up -N 4 -i debian.qcow2 -c seed/
+  The same with larger disks, on the image that its publisher's list knows, kept for the next time:
+      mvpnet up -N 4 -i debian.qcow2 --digests SHA512SUMS --disk-size 20G --persist disks/ -c seed/
   The same over two hosts with MPICH, images copied to a local disk, until Ctrl-C:
       mpirun -n 4 -host h0,h1 -ppn 2 mvpnet -r /tmp/run -i debian.qcow2 -c seed/
   Run a test against the guests; its exit code is the job's, its output shown:

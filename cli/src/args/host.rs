@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use super::slurm::Portion;
+
 /// What the host says where flags say nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostDefaults {
@@ -9,6 +11,8 @@ pub struct HostDefaults {
     pub domains: Vec<String>,
     /// Who runs the job.
     pub user: Option<String>,
+    /// What a batch system gives to the ranks of this host.
+    pub portion: Option<Portion>,
 }
 
 impl HostDefaults {
@@ -20,6 +24,7 @@ impl HostDefaults {
         Self {
             domains: search_domains(&String::from_utf8_lossy(&resolv_conf)),
             user: named.filter(|name| !name.is_empty()).or_else(|| of_process().map(|user| user.name)),
+            portion: None,
         }
     }
 }

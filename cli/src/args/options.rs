@@ -11,6 +11,7 @@ use mvpnet_qemu_driver::{Accel, AccelRequest};
 use mvpnet_switch::{Config, MacPolicy};
 
 use super::flags::{Flags, Launch};
+use super::guests::{self, CloudInit, GuestOptions, Share};
 use super::host::HostDefaults;
 use mvpnet_switch::RankList;
 
@@ -42,6 +43,12 @@ pub struct Shared {
     pub qemu: OsString,
     /// `--run-dir`.
     pub run_dir: Option<PathBuf>,
+    /// Whether images that say nothing of it get overlays: `--overlay`, or what asks for them.
+    pub overlay: bool,
+    /// `--persist`.
+    pub persist: Option<PathBuf>,
+    /// `--digests`.
+    pub digests: Option<PathBuf>,
     /// `--socket-dir`.
     pub socket_dir: Option<PathBuf>,
     /// `--tftp-dir`.
@@ -72,6 +79,8 @@ pub struct Shared {
     pub mac_policy: MacPolicy,
     /// Whether progress is to be shown.
     pub progress: bool,
+    /// What guests are told.
+    pub guests: GuestOptions,
 }
 
 impl Shared {
@@ -99,11 +108,13 @@ pub struct Options {
     pub(super) initrd: PerRank<PathBuf>,
     pub(super) append: PerRank<String>,
     pub(super) capture: PerRank<Capture>,
-    cloud_init: PerRank<PathBuf>,
-    memory_mib: PerRank<u32>,
+    pub(super) cloud_init: PerRank<CloudInit>,
+    pub(super) shares: PerRank<Share>,
+    disk_size: PerRank<u64>,
+    pub(super) memory_mib: PerRank<u32>,
     cpu: PerRank<String>,
-    smp: PerRank<String>,
-    ready: PerRank<ReadyWhen>,
+    pub(super) smp: PerRank<String>,
+    pub(super) ready: PerRank<ReadyWhen>,
     console_log: PerRank<bool>,
     log: PerRank<bool>,
     wrapper_log: PerRank<bool>,
@@ -123,8 +134,14 @@ pub struct RankOptions {
     pub shared: Shared,
     /// `--image`, in the order of the disks.
     pub images: Vec<ImageSpec>,
+    /// `--disk-size`, in bytes.
+    pub disk_size: Option<u64>,
     /// `--cloud-init`.
-    pub cloud_init: Option<PathBuf>,
+    pub cloud_init: Option<CloudInit>,
+    /// Whether the guest of any rank here may get a configuration of ours.
+    pub anybody_is_told: bool,
+    /// `--share`, in the order given.
+    pub shares: Vec<Share>,
     /// `--kernel`.
     pub kernel: Option<PathBuf>,
     /// `--initrd`.
@@ -137,6 +154,8 @@ pub struct RankOptions {
     pub cpu: Option<String>,
     /// `--smp`.
     pub smp: String,
+    /// `--smp` as it was given for all ranks.
+    pub smp_of_all: PerRank<String>,
     /// `--ready`.
     pub ready: ReadyWhen,
     /// `--console-log`.
@@ -164,7 +183,9 @@ impl Options {
             initrd: per_rank("--initrd", &mut flags.initrd, values::path)?,
             append: per_rank("--append", &mut flags.append, values::kernel_command_line)?,
             capture: per_rank("--capture", &mut flags.capture, values::capture)?,
-            cloud_init: per_rank("--cloud-init", &mut flags.cloud_init, values::path)?,
+            cloud_init: per_rank("--cloud-init", &mut flags.cloud_init, guests::cloud_init)?,
+            shares: per_rank("--share", &mut flags.guests.share, guests::share)?,
+            disk_size: per_rank("--disk-size", &mut flags.disk_size, values::disk_size)?,
             memory_mib: per_rank("--memory", &mut flags.memory, values::memory_mib)?,
             cpu: per_rank("--cpu", &mut flags.cpu, values::word)?,
             smp: per_rank("--smp", &mut flags.smp, values::smp)?,
@@ -179,6 +200,12 @@ impl Options {
         };
         options.check_something_to_boot()?;
         Ok(options)
+    }
+
+    /// What `mvpnet up` does unless told otherwise: guests of one host that share an image are the rule there.
+    pub(super) fn with_overlays(mut self) -> Self {
+        self.shared.overlay |= self.shared.run_dir.is_none();
+        self
     }
 
     /// The values for one rank of those in `span`, after checking them for all of them: so every rank of a job comes
@@ -197,13 +224,17 @@ impl Options {
             world: span.world,
             shared,
             images: self.images.all_of(rank).cloned().collect(),
+            disk_size: self.disk_size.of(rank).copied(),
             cloud_init: self.cloud_init.of(rank).cloned(),
+            anybody_is_told: span.ranks().any(|rank| self.may_be_told(rank)),
+            shares: self.shares.all_of(rank).cloned().collect(),
             kernel: self.kernel.of(rank).cloned(),
             initrd: self.initrd.of(rank).cloned(),
             append: self.append.of(rank).cloned(),
-            memory_mib: self.memory_mib.of(rank).copied().unwrap_or(4096),
+            memory_mib: self.memory_of(rank, host),
             cpu: self.cpu.of(rank).cloned(),
-            smp: self.smp.of(rank).cloned().unwrap_or_else(|| "1".to_owned()),
+            smp: self.smp_of(rank, host),
+            smp_of_all: self.smp.clone(),
             ready: self.ready.of(rank).cloned().unwrap_or_default(),
             console_log: self.console_log.of(rank).copied().unwrap_or(false),
             log: self.log.of(rank).copied().unwrap_or(false),
@@ -223,6 +254,8 @@ impl Options {
             ("--append", self.append.outside(world)),
             ("--capture", self.capture.outside(world)),
             ("--cloud-init", self.cloud_init.outside(world)),
+            ("--share", self.shares.outside(world)),
+            ("--disk-size", self.disk_size.outside(world)),
             ("--memory", self.memory_mib.outside(world)),
             ("--cpu", self.cpu.outside(world)),
             ("--smp", self.smp.outside(world)),
@@ -264,9 +297,12 @@ fn shared(flags: &Flags, application: Vec<OsString>) -> Result<Shared, Usage> {
         wrapper: one("--wrapper", &flags.wrapper, values::raw)?,
         qemu: one("--qemu", &flags.qemu, values::raw)?.unwrap_or_else(|| "qemu-system-x86_64".into()),
         run_dir: directory("--run-dir", &flags.run_dir)?,
+        overlay: flags.overlay || flags.persist.is_some(),
+        persist: directory("--persist", &flags.persist)?,
+        digests: directory("--digests", &flags.digests)?,
         socket_dir: directory("--socket-dir", &flags.socket_dir)?,
         tftp_dir: directory("--tftp-dir", &flags.tftp_dir)?,
-        user: one("--user", &flags.user, values::user)?,
+        user: one("--user", &flags.user, guests::login_name)?,
         domains: flags.domain.iter().map(domain).collect::<Result<_, _>>()?,
         log_dir: directory("--log-dir", &flags.log_dir)?.unwrap_or_else(|| "/tmp".into()),
         global_stats: flags.global_stats,
@@ -279,6 +315,7 @@ fn shared(flags: &Flags, application: Vec<OsString>) -> Result<Shared, Usage> {
         mtu: one("--mtu", &flags.mtu, values::mtu)?,
         mac_policy: one("--mac-policy", &flags.mac_policy, values::mac_policy)?.unwrap_or(MacPolicy::Learn),
         progress: !flags.no_progress,
+        guests: GuestOptions::read(&flags.guests)?,
     })
 }
 
@@ -291,7 +328,7 @@ pub(super) fn one<T>(
     value.as_ref().map(|value| one_value(flag, value, read)).transpose()
 }
 
-fn one_value<T>(
+pub(super) fn one_value<T>(
     flag: &'static str,
     value: &OsString,
     read: impl Fn(&OsStr) -> Result<T, ValueError>,
@@ -299,7 +336,7 @@ fn one_value<T>(
     read(value).map_err(|problem| Usage::Value { flag, value: shown(value), problem })
 }
 
-fn per_rank<T>(
+pub(super) fn per_rank<T>(
     flag: &'static str,
     given: &mut Vec<OsString>,
     read: impl Fn(&OsStr) -> Result<T, ValueError>,

@@ -54,7 +54,7 @@ fn the_first_documented_line_of_the_c_program_reads_as_it_stands() {
     )
     .unwrap();
     assert!(options.console_log && options.log && options.shared.global_stats && !options.wrapper_log);
-    assert_eq!(options.cloud_init, Some("~/tmp/cloudinit".into()));
+    assert_eq!(options.cloud_init, Some(CloudInit::Path("~/tmp/cloudinit".into())));
     assert_eq!(options.images, images(&["IMG.img,mvpctl=s"]));
     assert_eq!(options.shared.log_dir, PathBuf::from("/tmp/mvp"));
     assert_eq!(options.shared.wrapper, Some("monwrap".into()));
@@ -117,7 +117,7 @@ fn every_flag_has_its_long_name_and_reads_the_same_attached_or_apart() {
         ("-r", "--run-dir", "/r"),
         ("-s", "--socket-dir", "/s"),
         ("-t", "--tftp-dir", "/t"),
-        ("-u", "--user", "joe2"),
+        ("-u", "--user", "joe-2"),
         ("-d", "--domain", "lab.org"),
         ("-l", "--log-dir", "/l"),
         ("-C", "--console-log", "on"),
@@ -218,6 +218,40 @@ fn every_image_adds_a_disk_to_the_ranks_that_it_names() {
 }
 
 #[test]
+fn overlays_are_the_default_under_up_without_a_run_directory_and_asked_for_elsewhere() {
+    let up = |line: &str| match parse(words(line)) {
+        Ok(Invocation::Up { options, .. }) => options.shared,
+        other => panic!("{line}: {other:?}"),
+    };
+    assert!(up("up -N 2 -i x").overlay && !up("up -N 2 -i x -r /r").overlay);
+    assert!(up("up -N 2 -i x -r /r --overlay").overlay && up("up -N 2 -i x -r /r --persist /k").overlay);
+    assert!(!only("-i x").shared.overlay && only("-i x --overlay").shared.overlay);
+    let kept = only("-i x --persist /k --digests SHA256SUMS").shared;
+    assert_eq!((kept.overlay, kept.persist), (true, Some("/k".into())));
+    assert_eq!(kept.digests, Some("SHA256SUMS".into()));
+}
+
+#[test]
+fn disks_have_their_size_per_rank_and_with_a_unit() {
+    let of = |rank_| rank("-i x --disk-size 20G --disk-size 1:512M", rank_, 3).unwrap().disk_size;
+    assert_eq!([of(0), of(1), of(2)], [Some(20 << 30), Some(512 << 20), Some(20 << 30)]);
+    assert_eq!(only("-i x").disk_size, None);
+    for (line, part) in [
+        ("-i x --disk-size 20", "--disk-size 20: expected a size with a unit"),
+        ("-i x --disk-size big", "expected a size with a unit"),
+        ("-i x --disk-size 1k", "between 1M and 1024T"),
+        ("-i x --disk-size 3000T", "between 1M and 1024T"),
+        ("-i x --disk-size 1048577b", "whole KiB"),
+        ("-i x --disk-size 7:2G", "--disk-size 7: there is no rank 7"),
+        ("-i x --persist --overlay", "--persist"),
+        ("-i x,sha256=abc", "sha256 is 64 hexadecimal digits, not `abc`"),
+    ] {
+        let said = refused(line, 2);
+        assert!(said.contains(part), "{line}: {said}");
+    }
+}
+
+#[test]
 fn filters_add_up_per_rank() {
     let of = |rank_| rank("-i x -X node=DBG -X 1:switch=INFO", rank_, 2).unwrap().log_filter;
     assert_eq!(of(0).level_for("mvpnet_switch"), None);
@@ -246,8 +280,40 @@ fn times_captures_and_the_like_arrive() {
 }
 
 #[test]
+fn what_guests_are_told_is_read() {
+    let line = "-i x --mpi-user mpihpc --nfs /home/mpi/shared --share 1:a --share b:/mnt/b,ro --packages g++,make \
+                --packages gdb --proxy http://p:3128 --run date --run sync --keys k --authorized-keys a --no-exec";
+    let options = rank(line, 1, 2).unwrap();
+    let guests = &options.shared.guests;
+    assert_eq!(guests.mpi_user.as_ref().map(|user| (user.name.as_str(), user.uid)), Some(("mpihpc", 7777)));
+    assert_eq!(guests.nfs, Some("/home/mpi/shared".into()));
+    assert_eq!(
+        (&guests.packages[..], &guests.run[..]),
+        (&["g++", "make", "gdb"].map(String::from)[..], &["date", "sync"].map(String::from)[..])
+    );
+    assert_eq!((guests.keys.clone(), guests.authorized_keys.clone()), (Some("k".into()), Some("a".into())));
+    assert!(!guests.exec && only("-i x").shared.guests.exec);
+    let hosts: Vec<_> =
+        options.shares.iter().map(|share| (share.host_dir.to_str().unwrap(), share.read_only)).collect();
+    assert_eq!(hosts, [("a", false), ("b", true)]);
+    assert_eq!(rank(line, 0, 2).unwrap().shares.len(), 1);
+}
+
+#[test]
+fn a_guest_is_told_what_it_can_hear() {
+    let options = launch("-i 0-1:x --kernel 2-:k -c 1:none -c 3:/").unwrap();
+    assert_eq!([0, 1, 2, 3].map(|rank| options.is_told(rank)), [true, false, false, true]);
+    assert!(rank("-i x --ready cloud-init", 0, 1).is_ok_and(|options| waits_for_cloud_init(&options.ready)));
+    assert!(rank("-i 0:x --kernel 1:k --nfs /shared", 1, 2).is_ok());
+}
+
+#[test]
 fn the_host_fills_in_what_flags_leave_open() {
-    let host = HostDefaults { domains: vec!["a.org".to_owned()], user: Some("joe-x".to_owned()) };
+    let host = HostDefaults {
+        domains: vec!["a.org".to_owned()],
+        user: Some("joe-x".to_owned()),
+        ..HostDefaults::default()
+    };
     let options = launch("-i x").unwrap().for_rank(0, Span::whole(1), &host).unwrap();
     assert_eq!((options.shared.user, options.shared.domains), (host.user.clone(), host.domains.clone()));
     let options =
@@ -286,6 +352,25 @@ fn wrong_usage_says_what_to_do() {
         ("-Z -i x", "there is no flag -Z\ntry `mvpnet --help`"),
         ("-i x -j", "--job <NAME> needs a value\ntry `mvpnet --help`"),
         ("-i x --global-stats=1", "--global-stats takes no value\ntry `mvpnet --help`"),
+        (
+            "-i x -c none --ready cloud-init",
+            "--ready cloud-init: rank 0 has no configuration of mvpnet's that could say when it is done (-c none, or no disk)",
+        ),
+        (
+            "--kernel k --run date",
+            "--run is for cloud-init in guests, but no guest of this job has a configuration of mvpnet's: each has -c none or \
+             no disk",
+        ),
+        ("-i x --share a:/x --share 2:b:/x", "rank 2 has two --share at /x"),
+        ("-i x --share 4:a", "--share 4: there is no rank 4 in this job of 4 ranks (0 to 3)"),
+        (
+            "-i x --mpi-user hpc:0",
+            "--mpi-user hpc:0: expected a user id that no user of the system has, from 1000 on, like mpihpc:7777",
+        ),
+        (
+            "-i x -u 1st",
+            "--user 1st: expected a login name: a letter, then letters, digits, `_`, `-` and `.`, 32 at most",
+        ),
         (
             "-i x --capture a.pcapng",
             "--capture a.pcapng would be written by ranks 0 and 1: name a directory, or a file for one \
@@ -433,6 +518,14 @@ fn strange_words() -> impl Strategy<Value = Vec<OsString>> {
         "9-1:x",
         "",
         "--mtu",
+        "--share",
+        "0:a:/b,ro",
+        "--mpi-user",
+        "hpc:1000",
+        "-c",
+        "none",
+        "--ready",
+        "cloud-init",
         "-B",
         "-T",
     ]);

@@ -114,6 +114,9 @@ pub enum Usage {
     /// A host that cannot be found, or an address that is not this machine's.
     #[error("{0}")]
     Tunnel(String),
+    /// What guests cannot be told.
+    #[error("{0}")]
+    Guests(String),
     /// Something about a scenario to be simulated.
     #[error("{0}")]
     Scenario(String),
@@ -137,6 +140,9 @@ pub enum Usage {
         /// The application.
         application: String,
     },
+    /// An image that is not what it should be.
+    #[error("{0}")]
+    Digest(String),
     /// `--initrd` or `--append` without `--kernel`.
     #[error("rank {rank} has {flag} but no kernel: name one with --kernel FILE")]
     NoKernel {

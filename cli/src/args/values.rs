@@ -15,6 +15,7 @@ use mvpnet_settings::binary_size;
 use mvpnet_switch::{MacPolicy, World};
 use thiserror::Error;
 
+use super::guests::ready_cloud_init;
 use crate::logs::{Level, LevelError, LogFilter, LogFilterError};
 
 /// MTUs of the guest network. 576 is what every IPv4 host must be able to take (RFC 791 section 3.2); 65535 is the
@@ -29,6 +30,9 @@ const MIB: u64 = 1 << 20;
 /// The most memory of a guest, in MiB, and of the log buffer, in bytes: what is larger is a slip.
 const MEMORY_MIB_MAX: u64 = 64 << 20;
 const LOG_BUFFER_MAX: u64 = 1 << 30;
+
+/// The largest disk: what is larger is a slip.
+const DISK_MAX: u64 = 1 << 50;
 
 /// The longest time, in seconds: ten years.
 const SECONDS_MAX: f64 = 10.0 * 365.0 * 86400.0;
@@ -162,10 +166,11 @@ pub fn ready(value: &OsStr) -> Result<ReadyWhen, ValueError> {
     match text.split_once(':') {
         None if text.eq_ignore_ascii_case("ssh") => Ok(ReadyWhen::Ssh),
         None if text.eq_ignore_ascii_case("none") => Ok(ReadyWhen::Started),
+        None if text.eq_ignore_ascii_case("cloud-init") => Ok(ready_cloud_init()),
         Some((kind, what)) if kind.eq_ignore_ascii_case("console") && !what.is_empty() => {
             Ok(ReadyWhen::Console(what.to_owned()))
         }
-        _ => Err(ValueError::Expected("ssh, console:TEXT or none")),
+        _ => Err(ValueError::Expected("ssh, cloud-init, console:TEXT or none")),
     }
 }
 
@@ -196,16 +201,6 @@ pub fn job(value: &OsStr) -> Result<String, ValueError> {
         ));
     }
     Ok(text.to_owned())
-}
-
-/// `--user`.
-pub fn user(value: &OsStr) -> Result<String, ValueError> {
-    let text = text(value)?;
-    if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        Ok(text.to_owned())
-    } else {
-        Err(ValueError::Expected("a login name of letters and digits"))
-    }
 }
 
 /// `--domain`.
@@ -274,6 +269,20 @@ pub fn memory_mib(value: &OsStr) -> Result<u32, ValueError> {
     match u32::try_from(mib) {
         Ok(whole) if (1..=MEMORY_MIB_MAX).contains(&mib) && bytes % MIB == 0 => Ok(whole),
         _ => Err(ValueError::Range { min: 1, max: MEMORY_MIB_MAX, unit: " MiB, in whole MiB" }),
+    }
+}
+
+/// `--disk-size`, in bytes, with a unit: whole KiB, which are whole sectors of any size.
+pub fn disk_size(value: &OsStr) -> Result<u64, ValueError> {
+    const EXPECTED: ValueError = ValueError::Expected("a size with a unit, like 512M or 20G");
+    let text = text(value)?;
+    if text.ends_with(|last: char| last.is_ascii_digit()) {
+        return Err(EXPECTED);
+    }
+    let bytes = binary_size(text, 1).ok_or(EXPECTED)?;
+    match bytes {
+        bytes if bytes % 1024 == 0 && (1 << 20..=DISK_MAX).contains(&bytes) => Ok(bytes),
+        _ => Err(ValueError::Expected("a size between 1M and 1024T, in whole KiB")),
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use mvpnet_node::control::JobDirectory;
 use mvpnet_node::job::{Numbers, Problem, RankEnd, RankSetup, Watch, listen, live};
 use mvpnet_qemu_driver::supervise::Leftover;
 use mvpnet_transports::Transport;
@@ -15,11 +16,14 @@ use mvpnet_transports::mpi::{InitError, Leftovers, MpiConfig, MpiTransport, left
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
+use super::keys::Briefing;
 use super::plan::{Seat, usage};
-use super::rank::RankParts;
+use super::rank::{RankParts, placed};
+use super::slurm::{self, Slurm};
+use super::ssh_files::{Guests, SshFiles};
 use super::tell::Teller;
-use super::{FAILURE, complain, exit_code, siblings};
-use crate::args::{HostDefaults, Options, RankOptions, Span, Usage, report_usage};
+use super::{FAILURE, complain, digests, exit_code, siblings};
+use crate::args::{HostDefaults, Options, RankOptions, SlurmEnv, SlurmFacts, Span, Usage, report_usage};
 use crate::logs;
 
 /// How long what is in flight between ranks may take to arrive at the end.
@@ -41,12 +45,24 @@ pub fn run(options: &Options) -> ExitCode {
     {
         return report_usage(&error, launcher.map(|launcher| launcher.rank));
     }
-    let transport = match MpiTransport::init(MpiConfig::default()) {
-        Ok(transport) => transport,
+    // One asks for all: a batch system does not like to be asked by thousands.
+    let asks = launcher.is_none_or(|launcher| launcher.rank == 0);
+    let facts = SlurmEnv::read().filter(|_| asks).map(|env| slurm::facts(&env));
+    let joined = MpiTransport::init(MpiConfig::default()).and_then(|transport| {
+        let slurm = slurm_of_all(&transport, facts)?;
+        Ok((transport, slurm))
+    });
+    let (transport, slurm) = match joined {
+        Ok(joined) => joined,
         Err(error) => return no_mpi(&error, launcher.map(|launcher| launcher.rank)),
     };
     let (me, world) = (transport.me(), transport.world());
-    let planned = match options.for_rank(me.index(), Span::whole(world.size()), &HostDefaults::read()) {
+    let mut options = options.clone();
+    options.shared.job = options.shared.job.take().or_else(|| slurm.as_ref().map(Slurm::name));
+    let ranks = transport.neighbours().iter().map(|rank| rank.index()).collect();
+    let portion = slurm.as_ref().map(|slurm| slurm.portion(ranks, false));
+    let host = HostDefaults { portion, ..HostDefaults::read() };
+    let planned = match options.for_rank(me.index(), Span::whole(world.size()), &host) {
         Ok(planned) => planned,
         Err(error) => return close_with_usage(transport, &error),
     };
@@ -55,10 +71,22 @@ pub fn run(options: &Options) -> ExitCode {
         Ok(guard) => (Some(guard), None),
         Err(error) => (None, Some(usage(Usage::from(error)))),
     };
-    let housemates = housemates(options, &transport);
-    let code = run_rank(transport, planned, &housemates, found);
+    if let (Some(slurm), Some(portion), 0) = (&slurm, &host.portion, me.index()) {
+        slurm.tell(&options, portion);
+    }
+    let housemates = housemates(&options, &transport, &host);
+    let found = found.or_else(|| digests::check(&housemates, world).err().map(usage));
+    let ours = world.ranks().map(|rank| options.is_told(rank.index())).collect();
+    let code = run_rank(transport, planned, ours, &housemates, found, slurm);
     drop(guard);
     code
+}
+
+/// What rank 0 knows of the allocation, if there is one, and what this process knows itself.
+fn slurm_of_all(transport: &MpiTransport, mine: Option<SlurmFacts>) -> Result<Option<Slurm>, InitError> {
+    let mine = serde_json::to_vec(&mine).expect("facts are numbers");
+    let facts: Option<SlurmFacts> = serde_json::from_slice(&transport.share(mine)?).unwrap_or_default();
+    Ok(SlurmEnv::read().map(|env| Slurm::new(env, facts.unwrap_or_default())))
 }
 
 /// Says why there is no MPI: once for the job where all ranks find the same, each rank for itself otherwise.
@@ -83,21 +111,22 @@ fn close_with_usage(transport: MpiTransport, error: &Usage) -> ExitCode {
 }
 
 /// The options of all ranks of this host, for the first of them.
-fn housemates(options: &Options, transport: &MpiTransport) -> Vec<RankOptions> {
+fn housemates(options: &Options, transport: &MpiTransport, host: &HostDefaults) -> Vec<RankOptions> {
     let ranks = transport.neighbours();
     if ranks.first() != Some(&transport.me()) {
         return Vec::new();
     }
-    let host = HostDefaults::read();
     let span = Span::whole(transport.world().size());
-    ranks.iter().filter_map(|rank| options.for_rank(rank.index(), span, &host).ok()).collect()
+    ranks.iter().filter_map(|rank| options.for_rank(rank.index(), span, host).ok()).collect()
 }
 
 fn run_rank(
     transport: MpiTransport,
     options: RankOptions,
+    ours: Vec<bool>,
     housemates: &[RankOptions],
     found: Option<Problem>,
+    slurm: Option<Slurm>,
 ) -> ExitCode {
     let (me, world) = (transport.me(), transport.world());
     let leftovers = mpi_leftovers();
@@ -119,6 +148,8 @@ fn run_rank(
             std::process::exit(FAILURE);
         }
     };
+    let guests = Guests { world, numbers: Numbers::whole(world), ours, user: options.shared.user.clone() };
+    let way_in = WayIn { guests, briefing: parts.briefing().cloned() };
     let (notices, heard) = mpsc::unbounded_channel();
     let (wish, wishes) = mpsc::unbounded_channel();
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
@@ -130,7 +161,8 @@ fn run_rank(
         wish,
         Teller::new(world, Numbers::whole(world), &options),
         heard,
-        options.shared.exit_on_eof,
+        way_in,
+        Outside { exit_on_eof: options.shared.exit_on_eof, slurm },
         span,
     );
     let end = loop_part.run(transport);
@@ -176,13 +208,47 @@ fn sweep_up(leftovers: &[Leftover]) {
     }
 }
 
+/// How ssh on this host gets into the guests.
+struct WayIn {
+    guests: Guests,
+    /// Rank 0's, which knows it before the others.
+    briefing: Option<Briefing>,
+}
+
+impl WayIn {
+    /// Has it written down: at rank 0 by who hears how far the guests are, at others once, when rank 0 has said what the
+    /// keys are.
+    fn lay(self, directory: &Path, setup: &mut RankSetup, teller: Teller) -> Teller {
+        let Self { guests, briefing } = self;
+        if setup.chief.is_some() {
+            return teller.with_ssh_files(SshFiles::new(directory, guests, briefing.as_ref()));
+        }
+        let directory = directory.to_owned();
+        setup.briefed = Some(Box::new(move |text| {
+            let briefing = Briefing::read(text).inspect_err(|error| tracing::error!("{error}")).ok();
+            let files = SshFiles::new(&directory, guests, briefing.as_ref());
+            if let Err(error) = files.write(&[]) {
+                tracing::warn!("`mvpnet ssh` will not work on this host: {error}");
+            }
+        }));
+        teller
+    }
+}
+
+/// What from outside may end the job.
+struct Outside {
+    exit_on_eof: bool,
+    slurm: Option<Slurm>,
+}
+
 /// Starts the thread of the control plane.
 fn spawn_control(
-    mut setup: RankSetup,
+    setup: RankSetup,
     wish: mpsc::UnboundedSender<mvpnet_node::job::EndWish>,
     teller: Teller,
     heard: mpsc::UnboundedReceiver<mvpnet_node::job::Notice>,
-    exit_on_eof: bool,
+    way_in: WayIn,
+    outside: Outside,
     span: tracing::Span,
 ) -> std::io::Result<JoinHandle<RankEnd>> {
     std::thread::Builder::new().name("control".into()).spawn(move || {
@@ -198,15 +264,28 @@ fn spawn_control(
         };
         runtime.block_on(async move {
             let is_chief = setup.chief.is_some();
-            match listen(Watch { stdin: exit_on_eof && is_chief, parent: true }) {
-                Ok(wishes) => setup.wishes = wishes,
-                Err(error) => complain(&format!("signals cannot be handled: {error}")),
+            let directory = JobDirectory::make().await;
+            let mut setup = placed(setup, &directory);
+            let teller = match &directory {
+                Ok(directory) => way_in.lay(directory.path(), &mut setup, teller),
+                Err(_) => teller,
+            };
+            let Outside { exit_on_eof, slurm } = outside;
+            let kill_wait = slurm.as_ref().map(Slurm::kill_wait);
+            let watch = Watch { stdin: exit_on_eof && is_chief, parent: true, kill_wait };
+            if let Err(error) = listen(watch, &wish) {
+                complain(&format!("signals cannot be handled: {error}"));
             }
-            drop(wish);
+            if let Some((slurm, guest)) = slurm.zip(setup.guest.as_ref()).filter(|_| is_chief) {
+                tokio::spawn(slurm.watch_the_time(guest.ladder.powerdown_grace, wish));
+            }
             let teller = tokio::spawn(teller.tell(heard));
             let end = live(setup).instrument(span).await;
             if is_chief {
                 let _ = teller.await;
+            }
+            if let Ok(directory) = directory {
+                directory.remove().await;
             }
             end
         })

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mvpnet_node::job::{ApplicationPlan, Children, GuestPlan, Numbers, Problem};
 use mvpnet_qemu_driver::accel::{Accel, KvmProbe};
-use mvpnet_qemu_driver::image::{self, ImageSpec, PlanContext};
+use mvpnet_qemu_driver::image::{self, ImageSpec, Overlays, PlanContext};
 use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_qemu_driver::names::socket_path;
 use mvpnet_qemu_driver::readiness::ReadyTimes;
@@ -13,7 +13,10 @@ use mvpnet_qemu_driver::spec::{DirectBoot, Machine, Seed, UserNet};
 use mvpnet_qemu_driver::supervise::{KeeperSpec, Leftover, StopLadder};
 use mvpnet_switch::{Config, Rank, Topology, World};
 
-use crate::args::{NetKind, RankOptions, Usage, check};
+use super::keys::{Briefing, home};
+use super::seed::Configuration;
+use super::share::shares;
+use crate::args::{NetKind, RankOptions, Shared, Usage, check};
 use crate::logs::file_in;
 
 /// A rank's parts, planned.
@@ -21,6 +24,10 @@ pub struct RankPlan {
     pub guest: GuestPlan,
     /// Rank 0's only.
     pub application: Option<ApplicationPlan>,
+    /// Rank 0's only, if any guest is configured by it.
+    pub briefing: Option<Briefing>,
+    /// What the user should know, although nothing is wrong.
+    pub notes: Vec<String>,
 }
 
 /// Where a rank is in its job and in the guests' network.
@@ -83,7 +90,16 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
         job: shared.job.clone(),
         user: shared.user.clone(),
         log_dir: shared.log_dir.clone(),
+        ssh_config: None,
     };
+    let configuration = Configuration::of(options, me, world)?;
+    let is_told = matches!(configuration, Configuration::Ours(_));
+    let (image, seed) = match configuration {
+        Configuration::None => (None, None),
+        Configuration::Image(path) => (Some(Seed::Image(path)), None),
+        Configuration::Ours(recipe) => (None, Some(recipe.host_seed())),
+    };
+    shares(options)?;
     let machine = Machine {
         job: shared.job.clone(),
         qemu,
@@ -92,7 +108,7 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
         cpu: options.cpu.clone(),
         smp: options.smp.clone(),
         memory_mib: options.memory_mib,
-        seed: options.cloud_init.as_deref().map(seed).transpose()?,
+        seed: image,
         direct_boot: direct_boot(options)?,
         mtu: u16::try_from(shared.mtu())
             .map_err(|_| wrong(format!("--mtu {} is more than a NIC has", shared.mtu())))?,
@@ -106,7 +122,9 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
     };
     let guest = GuestPlan {
         machine,
+        seed,
         images: images(options, me)?,
+        no_exec: false,
         link: link_kind(shared.net),
         tap: None,
         socket_dir: shared.socket_dir.clone(),
@@ -123,7 +141,15 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
         leftovers,
     };
     check_sockets(&guest)?;
-    Ok(RankPlan { guest, application: is_chief.then(|| application(options, children)).flatten() })
+    let (briefing, notes) = match is_chief && options.anybody_is_told {
+        true => {
+            Briefing::find(&shared.guests, home().as_deref()).map(|(found, notes)| (Some(found), notes))?
+        }
+        false => (None, Vec::new()),
+    };
+    let notes = if is_told { notes } else { Vec::new() };
+    let application = is_chief.then(|| application(options, children)).flatten();
+    Ok(RankPlan { guest, application, briefing, notes })
 }
 
 fn application(options: &RankOptions, children: Children) -> Option<ApplicationPlan> {
@@ -150,25 +176,37 @@ fn link_kind(net: NetKind) -> LinkKind {
 
 /// The plans of a rank's images, each checked by itself.
 pub fn images(options: &RankOptions, me: Rank) -> Result<Vec<image::ImagePlan>, Problem> {
-    let context = PlanContext {
-        run_dir: options.shared.run_dir.as_deref(),
-        job: options.shared.job.as_deref(),
-        rank: me,
-    };
-    let plan = |spec: &ImageSpec| {
-        let plan = image::plan(spec, context).map_err(|error| wrong(error.to_string()))?;
-        plan.check().map_err(|error| wrong(error.to_string()))?;
-        Ok(plan)
-    };
-    options.images.iter().map(plan).collect()
+    let plans = unchecked_images(options, me)?;
+    plans.iter().try_for_each(image::ImagePlan::check).map_err(|error| wrong(error.to_string()))?;
+    Ok(plans)
 }
 
-fn seed(path: &Path) -> Result<Seed, Problem> {
-    match path.metadata() {
-        Ok(found) if found.is_dir() => Ok(Seed::Directory(path.into())),
-        Ok(_) => Ok(Seed::Image(path.into())),
-        Err(error) => Err(wrong(format!("--cloud-init {}: {error}", path.display()))),
-    }
+/// The same, without a look at any file.
+pub fn unchecked_images(options: &RankOptions, me: Rank) -> Result<Vec<image::ImagePlan>, Problem> {
+    let shared = &options.shared;
+    let overlay_dir = image::overlay_dir(shared.run_dir.as_deref());
+    let qemu_img = qemu_img(shared);
+    let plan = |(disk, spec): (usize, &ImageSpec)| {
+        let overlays = Overlays {
+            by_default: shared.overlay,
+            dir: Some(&overlay_dir),
+            keep_in: shared.persist.as_deref(),
+            size: options.disk_size.filter(|_| disk == 0),
+            qemu_img: qemu_img.as_deref(),
+        };
+        let run_dir = shared.run_dir.as_deref();
+        let context = PlanContext { run_dir, job: shared.job.as_deref(), rank: me, disk, overlays };
+        image::plan(spec, context).map_err(|error| wrong(error.to_string()))
+    };
+    options.images.iter().enumerate().map(plan).collect()
+}
+
+/// qemu-img: the one beside a qemu that was named by its path, else the one on PATH.
+fn qemu_img(shared: &Shared) -> Option<PathBuf> {
+    const NAME: &str = "qemu-img";
+    let beside = Path::new(&shared.qemu).parent().filter(|dir| !dir.as_os_str().is_empty());
+    let beside = beside.and_then(|dir| check::find_program(dir.join(NAME).as_os_str(), None).ok());
+    beside.or_else(|| check::find_program(NAME.as_ref(), std::env::var_os("PATH").as_deref()).ok())
 }
 
 fn direct_boot(options: &RankOptions) -> Result<Option<DirectBoot>, Problem> {
@@ -199,11 +237,11 @@ pub fn usage(error: Usage) -> Problem {
 }
 
 /// The command line is to blame.
-fn wrong(text: String) -> Problem {
+pub fn wrong(text: String) -> Problem {
     Problem { text, usage: true, of_job: false }
 }
 
 /// The machine is to blame.
-fn unable(text: String) -> Problem {
+pub fn unable(text: String) -> Problem {
     Problem { text, usage: false, of_job: false }
 }

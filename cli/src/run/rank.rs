@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mvpnet_node::capture::{self, Capture, Destination, Tap};
 use mvpnet_node::clock::Clock;
+use mvpnet_node::control::{DirectoryError, JobDirectory};
 use mvpnet_node::frame_loop::{Event, LoopEnd, LoopHandle, RankLoop, mailbox};
 use mvpnet_node::job::{Chief, EndWish, HostTap, Notice, Problem, RankSetup};
 use mvpnet_qemu_driver::supervise::Leftover;
@@ -11,8 +12,10 @@ use mvpnet_switch::{Rank, Switch, World};
 use mvpnet_transports::Transport;
 use tokio::sync::mpsc;
 
-use super::plan::{Seat, images, plan, switch_config};
-use super::{complain, room};
+use super::keys::Briefing;
+use super::plan::{Seat, images, plan, switch_config, unable};
+use super::ssh_files::SSH_CONFIG;
+use super::{complain, room, writers};
 use crate::args::{self, RankOptions, check};
 
 /// How long a capture may take to be written out at the end.
@@ -69,6 +72,9 @@ impl RankParts {
         {
             complain(&warning);
         }
+        if let Some(plan) = &plan {
+            plan.notes.iter().for_each(|note| complain(note));
+        }
         let started = if plan.is_some() { start_capture(&options, seat, transport) } else { Ok(None) };
         let (tap, capture) = match started {
             Ok(started) => started.unzip(),
@@ -88,6 +94,11 @@ impl RankParts {
         self
     }
 
+    /// What rank 0 tells all ranks, if this is rank 0.
+    pub fn briefing(&self) -> Option<&Briefing> {
+        self.plan.as_ref()?.briefing.as_ref()
+    }
+
     /// Splits the rank into what its loop's thread and what its control plane needs.
     pub fn split(
         self,
@@ -97,14 +108,44 @@ impl RankParts {
     ) -> (LoopPart, RankSetup) {
         let Self { options, seat, tap, capture, mailbox, handle, events, problem, plan } = self;
         let switch = Switch::new(switch_config(&options, seat));
+        let briefing = plan.as_ref().and_then(|plan| plan.briefing.as_ref()).map(Briefing::text);
         let (guest, application) = plan.map(|plan| (plan.guest, plan.application)).unzip();
-        let chief = notices.map(|notices| Chief { application: application.flatten(), notices });
+        let chief = notices.map(|notices| Chief { application: application.flatten(), notices, briefing });
         let guest = if problem.is_some() { None } else { guest };
         let Seat { me, world, numbers, .. } = seat;
         let answers = chief.is_some();
-        let setup =
-            RankSetup { me, world, numbers, host, problem, guest, handle, events, wishes, answers, chief };
+        let setup = RankSetup {
+            me,
+            world,
+            numbers,
+            host,
+            problem,
+            guest,
+            handle,
+            events,
+            wishes,
+            answers,
+            chief,
+            directory: None,
+            briefed: None,
+        };
         (LoopPart { switch, tap, capture, mailbox, number: seat.number() }, setup)
+    }
+}
+
+/// Gives a rank the directory of its process's part of the job. That there is none matters to guests that are configured
+/// from there.
+pub fn placed(setup: RankSetup, directory: &Result<JobDirectory, DirectoryError>) -> RankSetup {
+    match directory {
+        Ok(directory) => setup.with_directory(directory.path(), &directory.path().join(SSH_CONFIG)),
+        Err(error) if setup.guest.as_ref().is_some_and(|guest| guest.seed.is_some()) => {
+            let problem = setup.problem.or_else(|| Some(unable(error.to_string())));
+            RankSetup { guest: None, problem, ..setup }
+        }
+        Err(error) => {
+            tracing::warn!("`mvpnet ssh` will not work: {error}");
+            setup
+        }
     }
 }
 
@@ -133,14 +174,15 @@ impl LoopPart {
 fn check_host(housemates: &[RankOptions], world: World) -> Result<(), Problem> {
     let mut plans = Vec::new();
     for options in housemates {
-        // A rank whose images are wrong says so itself.
-        if let Ok(rank) = world.rank(options.rank)
-            && let Ok(its) = images(options, rank)
-        {
-            plans.extend(its);
+        let Ok(rank) = world.rank(options.rank) else { continue };
+        match images(options, rank) {
+            Ok(its) => plans.extend(its.into_iter().map(|plan| (rank, plan))),
+            // A rank whose images are wrong says so itself, and one trouble at a time is enough.
+            Err(_) => return Ok(()),
         }
     }
-    room::check(&plans)
+    writers::check(&plans)?;
+    room::check(plans.iter().map(|(_, plan)| plan))
 }
 
 fn start_capture(

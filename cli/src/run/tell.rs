@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::interval;
 
 use super::ready_file::ReadyFile;
+use super::ssh_files::SshFiles;
 use super::statistics;
 use crate::args::RankOptions;
 use crate::logs::file_in;
@@ -34,6 +35,12 @@ pub struct Teller {
     statistics: Option<PathBuf>,
     numbers: Numbers,
     ready_file: Option<ReadyFile>,
+    ssh_files: Option<SshFiles>,
+    /// Whether something is known since that the files do not say.
+    ssh_files_are_old: bool,
+    /// Where the ranks are, by their place in the job.
+    hosts: Vec<String>,
+    job: Option<String>,
 }
 
 impl Teller {
@@ -56,7 +63,16 @@ impl Teller {
                 .then(|| file_in(&shared.log_dir, "gstats", shared.job.as_deref(), numbers.first(), "log")),
             numbers,
             ready_file: None,
+            ssh_files: None,
+            ssh_files_are_old: true,
+            hosts: Vec::new(),
+            job: shared.job.clone(),
         }
+    }
+
+    /// Keeps the files by which ssh knows the guests up to date.
+    pub fn with_ssh_files(self, ssh_files: SshFiles) -> Self {
+        Self { ssh_files: Some(ssh_files), ..self }
     }
 
     /// Describes the guests in this file too, if there is one, when all are up.
@@ -73,7 +89,10 @@ impl Teller {
                     Some(notice) => self.take(notice),
                     None => break,
                 },
-                _ = tick.tick() => self.update(),
+                _ = tick.tick() => {
+                    self.update();
+                    self.write_ssh_files();
+                }
             }
         }
         self.printer.finish();
@@ -84,6 +103,7 @@ impl Teller {
             Notice::Progress { rank, phase } => self.progress(rank as usize, &phase),
             Notice::Problem { ranks, problem } => self.problem(&ranks, &problem),
             Notice::Failure { rank, failure } => self.failure(rank as usize, &failure),
+            Notice::Hosts(hosts) => self.hosts = hosts,
             Notice::AllReady => self.all_ready(),
             Notice::Stopping { reason } => {
                 self.shows_progress = false;
@@ -97,6 +117,7 @@ impl Teller {
         self.has_begun = true;
         if let (job::Phase::Ready { ssh_port }, Some(port)) = (phase, self.ssh_ports.get_mut(rank)) {
             *port = *ssh_port;
+            self.ssh_files_are_old = true;
         }
         if let Some(shown) = self.status.ranks.get_mut(rank) {
             *shown = match phase {
@@ -141,9 +162,27 @@ impl Teller {
         }
     }
 
+    /// Writes down how ssh gets into the guests: straight into those of this host, and through the job into all others
+    /// and those that are not up.
+    fn write_ssh_files(&mut self) {
+        let Some(files) = self.ssh_files.as_ref().filter(|_| self.ssh_files_are_old && self.has_begun) else {
+            return;
+        };
+        let here = self.hosts.first();
+        let port = |(place, port): (usize, &u16)| {
+            (*port != 0 && here.is_some() && self.hosts.get(place) == here).then_some(*port)
+        };
+        let ports: Vec<Option<u16>> = self.ssh_ports.iter().enumerate().map(port).collect();
+        if let Err(error) = files.write(&ports) {
+            tracing::warn!("`mvpnet ssh` will not work: {error}");
+        }
+        self.ssh_files_are_old = false;
+    }
+
     fn all_ready(&mut self) {
         self.update();
-        self.shows_progress = false;
+        self.write_ssh_files();
+        let shows_progress = std::mem::take(&mut self.shows_progress);
         self.printer.finish();
         let guests = if self.status.ranks.len() == 1 { "guest is" } else { "guests are" };
         let seconds = self.begun.elapsed().as_secs();
@@ -152,6 +191,10 @@ impl Teller {
             && let Err(error) = file.write(self.numbers, &self.ssh_ports, self.user.as_deref())
         {
             self.say(&error);
+        }
+        if shows_progress && self.ssh_files.is_some() {
+            let job = self.job.as_ref().map(|job| format!("-j {job} ")).unwrap_or_default();
+            self.say(&format!("log in by `mvpnet ssh {job}{}`", self.numbers.first()));
         }
         if self.has_application {
             return;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::thread::JoinHandle;
 
+use mvpnet_node::control::JobDirectory;
 use mvpnet_node::frame_loop::LoopEnd;
 use mvpnet_node::job::{Numbers, RankEnd, Watch, listen, live};
 use mvpnet_switch::{Rank, Topology, Vni, World};
@@ -13,11 +14,13 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::plan::Seat;
-use super::rank::RankParts;
+use super::rank::{RankParts, placed};
 use super::ready_file::ReadyFile;
+use super::slurm::Slurm;
+use super::ssh_files::{Guests, SshFiles};
 use super::tap::TapPlan;
 use super::tell::Teller;
-use super::{FAILURE, complain, exit_code, tunnel};
+use super::{FAILURE, complain, digests, exit_code, tunnel};
 use crate::args::{HostDefaults, Options, RankOptions, Reach, Usage, report_usage};
 use crate::logs;
 
@@ -62,11 +65,14 @@ enum Ways {
 
 /// The ranks of this process.
 struct Job {
+    /// Which guests are configured by the job.
+    ours: Vec<bool>,
     world: World,
     numbers: Numbers,
     planned: Vec<RankOptions>,
     first_vni: Option<Vni>,
     ready_file: Option<ReadyFile>,
+    slurm: Option<Slurm>,
 }
 
 fn prepare(reach: &Reach, mut options: Options) -> Result<Prepared, Usage> {
@@ -87,21 +93,30 @@ fn prepare(reach: &Reach, mut options: Options) -> Result<Prepared, Usage> {
         _ => Ways::Memory(ends),
     };
     options.shared.mtu = found.as_ref().map(|found| found.mtu).or(options.shared.mtu);
-    let host = HostDefaults::read();
+    let slurm = Slurm::ask();
+    let portion = slurm.as_ref().map(|slurm| slurm.portion(span.ranks().collect(), true));
+    let named = slurm.as_ref().map(Slurm::name);
+    options.shared.job = options.shared.job.take().or(named);
+    let host = HostDefaults { portion, ..HostDefaults::read() };
     let planned: Vec<_> =
         span.ranks().map(|rank| options.for_rank(rank, *span, &host)).collect::<Result<_, _>>()?;
     let logs: Vec<_> = planned.iter().map(RankOptions::rank_log).collect();
     let _guard = logs::start(&logs, options.shared.stderr_level)?;
+    digests::check(&planned, network)?;
     if let Some(found) = found.filter(|_| options.shared.progress) {
         complain(&found.described);
     }
+    if let (Some(slurm), Some(portion)) = (&slurm, &host.portion) {
+        slurm.tell(&options, portion);
+    }
     let first_vni = tunnel.as_ref().map(|tunnel| tunnel.vni);
+    let ours = span.ranks().map(|rank| options.is_told(rank)).collect();
     let ready_file = ready_file
         .as_ref()
         .map(|path| ReadyFile::new(path, options.shared.job.clone(), options.shared.mtu(), first_vni))
         .transpose()
         .map_err(Usage::Tunnel)?;
-    Ok(Prepared { job: Job { world, numbers, planned, first_vni, ready_file }, ways, _guard })
+    Ok(Prepared { job: Job { ours, world, numbers, planned, first_vni, ready_file, slurm }, ways, _guard })
 }
 
 impl Job {
@@ -111,13 +126,19 @@ impl Job {
         ends: Vec<T>,
         taps: Option<&tunnel::Ends>,
     ) -> anyhow::Result<i32> {
-        let Job { world, numbers, planned, first_vni, ready_file } = self;
+        let Job { ours, world, numbers, planned, first_vni, ready_file, slurm } = self;
         let all = planned.clone();
         let chief = all[0].clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let (notices, heard) = mpsc::unbounded_channel();
-            let mut wishes = Some(listen(Watch { stdin: chief.shared.exit_on_eof, parent: false })?);
+            let directory = JobDirectory::make().await;
+            let mut teller = Teller::new(world, numbers, &chief).with_ready_file(ready_file.clone());
+            let guests = Guests { world, numbers, ours, user: chief.shared.user.clone() };
+            let (wish, wishes) = mpsc::unbounded_channel();
+            let kill_wait = slurm.as_ref().map(Slurm::kill_wait);
+            listen(Watch { stdin: chief.shared.exit_on_eof, parent: false, kill_wait }, &wish)?;
+            let mut wishes = Some(wishes);
             let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
             let mut threads = Vec::new();
             let mut lives = Vec::new();
@@ -134,17 +155,30 @@ impl Job {
                 let housemates = if is_chief { &all[..] } else { &[] };
                 let parts = RankParts::prepare(options, seat, transport.name(), leftovers, housemates, None)?
                     .with_tap(tap.map(TapPlan::tap));
+                if let (true, Ok(directory)) = (is_chief, &directory) {
+                    teller = teller.with_ssh_files(SshFiles::new(
+                        directory.path(),
+                        guests.clone(),
+                        parts.briefing(),
+                    ));
+                }
                 let wishes = wishes.take().unwrap_or_else(|| mpsc::unbounded_channel().1);
                 let (loop_part, setup) = parts.split(host.clone(), wishes, is_chief.then(|| notices.clone()));
+                if let Some((slurm, guest)) = slurm.as_ref().zip(setup.guest.as_ref()).filter(|_| is_chief) {
+                    let grace = guest.ladder.powerdown_grace;
+                    tokio::spawn(slurm.clone().watch_the_time(grace, wish.clone()));
+                }
                 threads.push(spawn_loop(me, loop_part, transport, span.clone())?);
-                lives.push(tokio::spawn(live(setup).instrument(span)));
+                lives.push(tokio::spawn(live(placed(setup, &directory)).instrument(span)));
             }
             drop(notices);
-            let teller = Teller::new(world, numbers, &chief).with_ready_file(ready_file);
             let teller = tokio::spawn(teller.tell(heard));
             let code = all_ends(lives).await;
             join(threads);
             teller.await?;
+            if let Ok(directory) = directory {
+                directory.remove().await;
+            }
             Ok(code)
         })
     }

@@ -166,7 +166,7 @@ impl Life {
 
     /// Whether that ends the bridge.
     fn answer(&mut self, asked: Asked<Request, Answer>) -> bool {
-        let Asked { request, answer } = asked;
+        let Asked { request, answer, .. } = asked;
         match request {
             Request::Status => {
                 let (reply, status) = oneshot::channel();

@@ -1,16 +1,19 @@
 //! Asking jobs and bridges, from another process.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::socket::{MsgFlags, recv};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::known::known;
 use super::place::{Kind, directories, lives, sockets_in};
 use super::protocol::{Answer, JobInfo, JobState, MAX_ANSWER, Request, line};
+use crate::session::SessionRequest;
 
 /// How long one may take to say who it is. It answers at once; a host may be loaded.
 const INFO_TIME: Duration = Duration::from_secs(10);
@@ -35,6 +38,9 @@ pub enum AskError {
         /// Why.
         error: io::Error,
     },
+    /// It says that this makes no sense.
+    #[error("{0}")]
+    Refused(String),
     /// What it said is no answer of this version of the program.
     #[error("the {0} gave an answer that is none: {1}")]
     NoAnswer(Kind, serde_json::Error),
@@ -71,6 +77,16 @@ pub fn socket_of(process: u32) -> Option<PathBuf> {
     sockets.find(|(other, _)| *other == process).map(|(_, path)| path)
 }
 
+/// Asks the job that has this process on this host for a session: the connection that has become one.
+pub(crate) fn open_session(process: u32, request: &SessionRequest) -> Result<UnixStream, AskError> {
+    let path = socket_of(process).ok_or(AskError::Over(Kind::Job, process))?;
+    match connect(Kind::Job, &path, &Request::Session(request.clone()), None)? {
+        (Answer::Session, stream) => Ok(stream),
+        (Answer::Refused(why), _) => Err(AskError::Refused(why)),
+        (_, _) => Err(AskError::Ended(Kind::Job)),
+    }
+}
+
 /// Asks all of this kind that this user runs on this host. Who does not answer is left out, and what the dead have
 /// left is removed.
 pub(crate) fn ask_all<A: DeserializeOwned>(kind: Kind, request: &impl Serialize) -> Vec<A> {
@@ -99,6 +115,22 @@ pub(crate) fn ask_one<A: DeserializeOwned>(
     exchange(kind, &path, request, None)
 }
 
+/// A line and not an octet more, in pieces as they come: each is looked at before it is taken.
+fn read_line(mut stream: &UnixStream) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut piece = [0; 4096];
+    while line.last() != Some(&b'\n') && line.len() < MAX_ANSWER {
+        let seen = recv(stream.as_raw_fd(), &mut piece, MsgFlags::MSG_PEEK)?;
+        let end = piece[..seen].iter().position(|byte| *byte == b'\n').map_or(seen, |at| at + 1);
+        if end == 0 {
+            break;
+        }
+        stream.read_exact(&mut piece[..end])?;
+        line.extend_from_slice(&piece[..end]);
+    }
+    Ok(line)
+}
+
 pub(super) fn is_stale(error: &AskError) -> bool {
     matches!(error, AskError::Socket { error, .. } if error.kind() == ErrorKind::ConnectionRefused)
 }
@@ -109,6 +141,16 @@ pub(super) fn exchange<A: DeserializeOwned>(
     request: &impl Serialize,
     within: Option<Duration>,
 ) -> Result<A, AskError> {
+    connect(kind, path, request, within).map(|(answer, _)| answer)
+}
+
+/// Asks, and keeps the connection. Nothing is read of what follows the answer.
+fn connect<A: DeserializeOwned>(
+    kind: Kind,
+    path: &Path,
+    request: &impl Serialize,
+    within: Option<Duration>,
+) -> Result<(A, UnixStream), AskError> {
     let failed = |error: io::Error| match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => AskError::Silent(kind),
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => AskError::Ended(kind),
@@ -118,12 +160,12 @@ pub(super) fn exchange<A: DeserializeOwned>(
     stream.set_read_timeout(within).map_err(failed)?;
     stream.set_write_timeout(within).map_err(failed)?;
     stream.write_all(&line(request)).map_err(failed)?;
-    let mut answer = Vec::new();
-    BufReader::new(stream.take(MAX_ANSWER)).read_until(b'\n', &mut answer).map_err(failed)?;
+    let answer = read_line(&stream).map_err(failed)?;
     if answer.last() != Some(&b'\n') {
         return Err(AskError::Ended(kind));
     }
-    serde_json::from_slice(&answer).map_err(|error| AskError::NoAnswer(kind, error))
+    let answer = serde_json::from_slice(&answer).map_err(|error| AskError::NoAnswer(kind, error))?;
+    Ok((answer, stream))
 }
 
 #[cfg(test)]

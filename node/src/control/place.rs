@@ -64,6 +64,11 @@ pub(super) fn socket_in(directory: &Path, kind: Kind, process: u32) -> PathBuf {
     directory.join(format!("{process}{}", kind.suffix()))
 }
 
+/// The directory of a process's part of its job.
+pub(super) fn directory_in(directory: &Path, process: u32) -> PathBuf {
+    directory.join(format!("{process}.job"))
+}
+
 /// Makes the directory, which has to be the user's own.
 pub(super) fn prepare(directory: &Path) -> io::Result<()> {
     make_private_dir(directory).map_err(|error| {

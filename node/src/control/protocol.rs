@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::session::SessionRequest;
+
 /// The longest request, in octets.
 pub(super) const MAX_REQUEST: u64 = 1 << 20;
 
 /// The longest answer, in octets: a bridge with thousands of VNIs and addresses has a lot to tell.
-pub(super) const MAX_ANSWER: u64 = 16 << 20;
+pub(super) const MAX_ANSWER: usize = 16 << 20;
 
 /// What is answered over a control socket.
 pub(crate) trait Reply: Serialize {
@@ -42,6 +44,8 @@ pub enum Request {
         /// Whether the answer has to wait until they are up again.
         wait: bool,
     },
+    /// Join me to a service of a rank. After [`Answer::Session`] the connection is the session.
+    Session(SessionRequest),
 }
 
 /// What a job answers.
@@ -54,6 +58,8 @@ pub enum Answer {
     Status(JobStatus),
     /// All of it has happened, at all ranks; the job's end has begun.
     Done(JobInfo),
+    /// To [`Request::Session`]: what follows are frames of a session.
+    Session,
     /// The request makes no sense to this job; nothing has happened.
     Refused(String),
     /// Something went wrong, a line for each rank that says so.

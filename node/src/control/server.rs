@@ -7,7 +7,8 @@ use std::time::Duration;
 use mvpnet_qemu_driver::supervise::{Keeper, KeeperSpec, Leftover, SuperviseError};
 use nix::unistd::geteuid;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -31,6 +32,15 @@ const ATTEMPTS: u32 = 20;
 pub(crate) struct Asked<Q = Request, A = Answer> {
     pub(crate) request: Q,
     pub(crate) answer: oneshot::Sender<A>,
+    /// The connection, after the answer, for whom a line each is not enough.
+    pub(crate) stream: oneshot::Receiver<Stream>,
+}
+
+/// A connection whose first request has been answered.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) reader: BufReader<OwnedReadHalf>,
+    pub(crate) writer: OwnedWriteHalf,
 }
 
 /// The control socket of this process: of its job, unless said otherwise.
@@ -182,15 +192,16 @@ async fn bind(directory: &Path, kind: Kind, keeper: &Keeper) -> Result<UnixListe
     }
 }
 
-/// One connection: one request, one answer.
+/// One connection: one request, one answer, and then what the two make of it.
 async fn attend<Q: DeserializeOwned, A: Reply>(
     stream: UnixStream,
     asked: mpsc::UnboundedSender<Asked<Q, A>>,
 ) {
-    let (reading, mut writing) = stream.into_split();
+    let (reading, mut writer) = stream.into_split();
     let mut request = Vec::new();
-    let mut reader = BufReader::new(reading.take(MAX_REQUEST));
-    match timeout(ASK_TIME, reader.read_until(b'\n', &mut request)).await {
+    let mut reader = BufReader::new(reading);
+    let (pass_on, passed) = oneshot::channel();
+    match timeout(ASK_TIME, (&mut reader).take(MAX_REQUEST).read_until(b'\n', &mut request)).await {
         Ok(Ok(1..)) => {}
         // Somebody who only looked whether we are here.
         _ => return,
@@ -199,7 +210,7 @@ async fn attend<Q: DeserializeOwned, A: Reply>(
         Ok(request) => {
             let (answer, answered) = oneshot::channel();
             // A job that is over answers nothing.
-            let _ = asked.send(Asked { request, answer });
+            let _ = asked.send(Asked { request, answer, stream: passed });
             tokio::select! {
                 answered = answered => match answered {
                     Ok(answer) => answer,
@@ -211,13 +222,16 @@ async fn attend<Q: DeserializeOwned, A: Reply>(
         }
         Err(error) => A::refused(format!("that is no request: {error}")),
     };
-    if let Err(error) = writing.write_all(&line(&answer)).await {
-        tracing::debug!("an answer was not waited for: {error}");
+    match writer.write_all(&line(&answer)).await {
+        // Most want no more: then the connection is closed here.
+        Ok(()) => drop(pass_on.send(Stream { reader, writer })),
+        Err(error) => tracing::debug!("an answer was not waited for: {error}"),
     }
 }
 
-/// Waits until nothing more can come. What does come is no part of the request.
-async fn closed(reader: &mut (impl AsyncRead + Unpin)) {
-    let mut ignored = [0; 256];
-    while matches!(reader.read(&mut ignored).await, Ok(1..)) {}
+/// Waits until nothing more can come. What does come is left where it is: it belongs to what follows the answer.
+async fn closed(reader: &mut (impl AsyncBufRead + Unpin)) {
+    if matches!(reader.fill_buf().await, Ok([_, ..])) {
+        std::future::pending().await
+    }
 }

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_switch::Rank;
 use mvpnet_transports::link::Change;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::mailbox;
+
+/// Parts of sessions that may wait in a loop at a time: so many permits its control plane gives out.
+pub const SESSION_ROOM: usize = 1024;
 
 /// The rank's end of a guest link, on its way to the loop.
 #[derive(Debug)]
@@ -34,6 +37,15 @@ pub enum Command {
         to: Rank,
         /// What it says; the loop does not look at it.
         payload: Vec<u8>,
+    },
+    /// The same for a part of a session. There are many, so that they have a bounded room among all messages.
+    Session {
+        /// Whom it is for.
+        to: Rank,
+        /// What it says.
+        payload: Vec<u8>,
+        /// Its place in the room, free again when the transport has taken it.
+        room: OwnedSemaphorePermit,
     },
     /// Let this happen to the links that end here. What happens to guests is not the loop's business.
     Change {
@@ -61,6 +73,8 @@ pub enum Event {
         /// What it says.
         payload: Vec<u8>,
     },
+    /// This rank has left the job: what was for it is lost.
+    PeerGone(Rank),
     /// The guest asked for the job's end with an ARP request for the shutdown address.
     ShutdownAddress,
     /// The guest's end of the link is closed or unusable.

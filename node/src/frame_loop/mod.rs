@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use mvpnet_switch::{DropReason, Instant, PortId, Rank, Switch};
 use mvpnet_transports::{RecordKind, SendError, Transport, TransportError};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::capture::Tap;
 use crate::clock::Clock;
@@ -33,14 +34,15 @@ use core::Core;
 use faults::{FaultCounts, Faults};
 use from_guest::Run;
 use guest_port::GuestPort;
-pub use mailbox::{Command, Event, GuestEnd, LoopHandle, Mailbox};
+pub use mailbox::{Command, Event, GuestEnd, LoopHandle, Mailbox, SESSION_ROOM};
 
 pub use crate::mailbox::mailbox;
 use patience::Patience;
 use spin::Spin;
 
-/// Messages of the control plane that wait for the transport, at most; beyond it the oldest is lost.
-const OUTBOX_LIMIT: usize = 4096;
+/// Messages of the control plane that wait for the transport, at most; beyond it the newest is lost. Parts of
+/// sessions have room of their own, and are never lost.
+const OUTBOX_LIMIT: usize = 4096 + SESSION_ROOM;
 
 /// How long the loop keeps trying to hand over what is in flight when it is told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -67,7 +69,7 @@ pub struct RankLoop<T> {
     faults: Option<Box<Faults>>,
     /// The same while they are: their chances go on when they no longer are.
     resting: Option<Box<Faults>>,
-    outbox: VecDeque<(Rank, Vec<u8>)>,
+    outbox: VecDeque<Outgoing>,
     /// Whether a guest was attached before.
     had_guest: bool,
     spin: Spin,
@@ -76,6 +78,14 @@ pub struct RankLoop<T> {
     /// When the last turn that found work ended.
     last_work: Instant,
     stopping: bool,
+}
+
+/// A message of the control plane.
+struct Outgoing {
+    to: Rank,
+    payload: Vec<u8>,
+    /// A session's, until it is sent.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// What a finished loop hands back.
@@ -184,13 +194,16 @@ impl<T: Transport> RankLoop<T> {
                 Command::Attach(end) => self.attach_guest(end),
                 Command::Detach => self.detach_guest(),
                 Command::Message { to, payload } => {
-                    if self.outbox.len() == OUTBOX_LIMIT {
+                    if self.outbox.len() >= OUTBOX_LIMIT {
                         tracing::error!(
                             "more than {OUTBOX_LIMIT} control messages wait: one to rank {to} is lost"
                         );
                     } else {
-                        self.outbox.push_back((to, payload));
+                        self.outbox.push_back(Outgoing { to, payload, _room: None });
                     }
+                }
+                Command::Session { to, payload, room } => {
+                    self.outbox.push_back(Outgoing { to, payload, _room: Some(room) });
                 }
                 Command::Change { change, seed, applied } => {
                     self.change_links(&change, seed);
@@ -206,10 +219,14 @@ impl<T: Transport> RankLoop<T> {
     }
 
     fn send_outbox(&mut self) {
-        while let Some((to, payload)) = self.outbox.front() {
+        while let Some(Outgoing { to, payload, .. }) = self.outbox.front() {
             let me = self.core.transport.me();
             match self.core.transport.send(*to, RecordKind::Control, me, payload) {
                 Err(SendError::Full) => return,
+                Err(SendError::PeerGone(_)) => {
+                    tracing::warn!("control message to rank {to} is lost: it has left");
+                    self.mailbox.tell(Event::PeerGone(*to));
+                }
                 Err(error) => tracing::warn!("control message to rank {to} is lost: {error}"),
                 Ok(()) => {}
             }

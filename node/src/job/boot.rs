@@ -12,11 +12,11 @@ use mvpnet_qemu_driver::image::{CopyHold, ImageError, ImagePlan, Progress};
 use mvpnet_qemu_driver::links::{EndsError, LinkKind, bind_dgram, listen_stream, pair};
 use mvpnet_qemu_driver::names::{SocketPathError, socket_path};
 use mvpnet_qemu_driver::ports::{PortError, PortReservation, reserve, step};
-use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, GuestFd, StreamEnd};
+use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, GuestFd, Seed, StreamEnd};
 use mvpnet_qemu_driver::supervise::{Guest, GuestFds, Keeper, Launch, Leftover, SuperviseError};
 
 use super::messages::Phase;
-use super::plan::{GuestPlan, HostTap};
+use super::plan::{Briefing, GuestPlan, HostSeed, HostTap};
 use crate::frame_loop::{Command, GuestEnd, LoopHandle};
 
 /// How long qemu may take to connect to its link's path.
@@ -39,6 +39,8 @@ pub(super) enum BootError {
     Io { what: String, error: std::io::Error },
     #[error("qemu did not connect to {} within {} s", path.display(), CONNECT.as_secs())]
     NotConnected { path: PathBuf },
+    #[error("no configuration for the guest: {0}")]
+    Seed(String),
     #[error("the job ended first")]
     Stopped,
 }
@@ -48,6 +50,7 @@ pub(super) struct Boot {
     keeper: Option<Keeper>,
     holds: Vec<CopyHold>,
     port: Option<PortReservation>,
+    seed: Option<Seed>,
     cancel_copy: Arc<AtomicBool>,
 }
 
@@ -73,7 +76,7 @@ enum Ours {
 impl Boot {
     /// Nothing but a keeper yet.
     pub(super) fn new(keeper: Keeper) -> Self {
-        Self { keeper: Some(keeper), holds: Vec::new(), port: None, cancel_copy: Arc::default() }
+        Self { keeper: Some(keeper), holds: Vec::new(), port: None, seed: None, cancel_copy: Arc::default() }
     }
 
     /// Starts the guest of `plan` and attaches it to the loop behind `handle`; `tell` hears of progress.
@@ -81,17 +84,18 @@ impl Boot {
         &mut self,
         plan: &GuestPlan,
         handle: &LoopHandle,
-        fullest_host_ranks: u32,
+        briefing: &Briefing,
         tell: impl Fn(Phase) + Clone + Send + 'static,
     ) -> Result<Guest, BootError> {
         tell(Phase::Preparing);
-        // In a later life of the guest its disks and its port are there already.
+        // In a later life of the guest its disks, its configuration and its port are there already.
         let ssh_port = match &self.port {
             Some(port) => port.port(),
             None => {
                 make_tap(plan).await?;
+                self.seed = make_seed(plan, briefing).await?;
                 self.copy_images(plan, tell).await?;
-                let port = reserve(plan.machine.rank, step(fullest_host_ranks))?;
+                let port = reserve(plan.machine.rank, step(briefing.fullest_host_ranks))?;
                 self.port.insert(port).port()
             }
         };
@@ -101,7 +105,10 @@ impl Boot {
         let qmp = fds
             .add_qmp()
             .map_err(|error| BootError::Io { what: "no socket for the monitor".into(), error })?;
-        let spec = describe(plan, net, ssh_port, qmp);
+        fds.add_console_input()
+            .map_err(|error| BootError::Io { what: "no pipe for the console".into(), error })?;
+        let mut spec = describe(plan, net, ssh_port, qmp);
+        spec.machine.seed = self.seed.clone().or(spec.machine.seed);
         let ours = match ours {
             Ours::Socket { socket, guest_path } => {
                 handle.send(Command::Attach(GuestEnd { kind: plan.link, socket, guest_path }));
@@ -213,6 +220,20 @@ async fn make_tap(plan: &GuestPlan) -> Result<(), BootError> {
     }
 }
 
+/// Makes the guest's configuration, if it is to have one of ours. The directory that it is in is guarded.
+async fn make_seed(plan: &GuestPlan, briefing: &Briefing) -> Result<Option<Seed>, BootError> {
+    let Some(HostSeed { make }) = plan.seed.clone() else { return Ok(None) };
+    let Briefing { text: Some(text), directory: Some(directory), .. } = briefing.clone() else {
+        return Err(BootError::Seed("rank 0 has said nothing, or there is no directory to put it".into()));
+    };
+    match tokio::task::spawn_blocking(move || make(&text, &directory)).await {
+        Ok(made) => made.map(Some).map_err(BootError::Seed),
+        Err(panic) => {
+            Err(BootError::Io { what: "making the guest's configuration".into(), error: panic.into() })
+        }
+    }
+}
+
 async fn make_link(plan: &GuestPlan, keeper: &Keeper, fds: &mut GuestFds) -> Result<Link, BootError> {
     if let Some(tap) = &plan.tap {
         return Ok(Link { net: ClusterNet::Tap(tap.interface.clone()), ours: Ours::Nothing });
@@ -290,5 +311,5 @@ fn describe(plan: &GuestPlan, cluster: ClusterNet, ssh_port: u16, qmp: GuestFd) 
     let mut machine = plan.machine.clone();
     machine.disks = plan.images.iter().map(|image| image.drive.clone()).collect();
     machine.user_net.ssh_port = Some(ssh_port);
-    VmSpec { machine, cluster, qmp: Some(qmp) }
+    VmSpec { machine, cluster, qmp: Some(qmp), channels: None }
 }

@@ -18,12 +18,14 @@ pub struct Children {
     pub user: Option<String>,
     /// Where logs go.
     pub log_dir: PathBuf,
+    /// The file by which the host's ssh knows the job's guests.
+    pub ssh_config: Option<PathBuf>,
 }
 
 impl Children {
     /// The variables, with the port on this host that leads to the rank's guest.
     pub fn env(&self, ssh_port: u16) -> Vec<(OsString, OsString)> {
-        let Self { me, world, job, user, log_dir } = self;
+        let Self { me, world, job, user, log_dir, ssh_config } = self;
         let named = [
             ("MVPNET_RANK", me.to_string().into()),
             ("MVPNET_WSIZE", world.size().to_string().into()),
@@ -32,6 +34,7 @@ impl Children {
             ("MVPNET_JOBNAME", job.clone().unwrap_or_default().into()),
             ("MVPNET_LOGDIR", log_dir.clone().into_os_string()),
         ];
-        named.into_iter().map(|(name, value)| (OsString::from(name), value)).collect()
+        let ssh_config = ssh_config.iter().map(|path| ("MVPNET_SSHCONFIG", path.clone().into_os_string()));
+        named.into_iter().chain(ssh_config).map(|(name, value)| (OsString::from(name), value)).collect()
     }
 }

@@ -50,6 +50,8 @@ pub enum Action {
     },
     /// Tell the user that all guests are up.
     AnnounceReady,
+    /// Tell the user which rank is where, in the order of the ranks.
+    AnnounceHosts(Vec<String>),
     /// Tell the user why the job ends.
     AnnounceShutdown {
         /// Why.
@@ -85,6 +87,7 @@ pub struct Coordinator {
     has_application: bool,
     application_runs: bool,
     exit_code: Option<i32>,
+    briefing: Option<String>,
 }
 
 impl Coordinator {
@@ -96,7 +99,13 @@ impl Coordinator {
             has_application,
             application_runs: false,
             exit_code: None,
+            briefing: None,
         }
+    }
+
+    /// The same job, whose guests' configurations are made from this.
+    pub fn with_briefing(self, briefing: Option<String>) -> Self {
+        Self { briefing, ..self }
     }
 
     /// Takes in what `rank` reports; one outside the world is ignored.
@@ -173,7 +182,10 @@ impl Coordinator {
         let problems = self.problems();
         if problems.is_empty() {
             self.stage = Stage::Booting;
-            return vec![Action::Order(Order::Start { fullest_host_ranks: self.fullest_host_ranks() })];
+            let hosts = self.ranks.iter().filter_map(|rank| rank.host.clone()).collect();
+            let fullest_host_ranks = self.fullest_host_ranks();
+            let start = Order::Start { fullest_host_ranks, briefing: self.briefing.take() };
+            return vec![Action::AnnounceHosts(hosts), Action::Order(start)];
         }
         let usage = problems.iter().any(|(problem, _)| problem.usage);
         self.stage = Stage::Finished;

@@ -42,7 +42,7 @@ fn guests_start_when_every_rank_is_there_and_the_fullest_host_is_counted() {
     assert_eq!(job.report(0, hello("h0")), vec![]);
     assert_eq!(job.report(2, hello("h1")), vec![]);
     let actions = job.report(1, hello("h1"));
-    assert_eq!(orders(&actions), vec![Order::Start { fullest_host_ranks: 2 }]);
+    assert_eq!(orders(&actions), vec![Order::Start { fullest_host_ranks: 2, briefing: None }]);
 }
 
 #[test]

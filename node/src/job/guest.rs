@@ -14,8 +14,9 @@ use tracing::Instrument;
 use self::life::GuestLife;
 pub(super) use self::view::GuestView;
 use super::messages::{Failure, Phase};
-use super::plan::GuestPlan;
+use super::plan::{Briefing, GuestPlan};
 use crate::frame_loop::LoopHandle;
+use crate::session::Sessions;
 
 /// Something that is done to a guest on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,15 @@ pub(super) enum GuestNote {
     Over,
 }
 
+/// Where a guest's task leads its guest.
+#[derive(Clone)]
+pub(super) struct GuestWays {
+    /// Its frames.
+    pub(super) handle: LoopHandle,
+    /// Those who want to get into it.
+    pub(super) sessions: Sessions,
+}
+
 /// The task that drives a guest.
 pub(super) struct GuestTask {
     orders: mpsc::UnboundedSender<GuestOrder>,
@@ -74,16 +84,11 @@ impl GuestFault {
 
 impl GuestTask {
     /// Starts the guest in a task of its own.
-    pub(super) fn start(
-        plan: GuestPlan,
-        keeper: Keeper,
-        handle: LoopHandle,
-        fullest_host_ranks: u32,
-    ) -> Self {
+    pub(super) fn start(plan: GuestPlan, keeper: Keeper, ways: GuestWays, briefing: Briefing) -> Self {
         let (orders, obeyed) = mpsc::unbounded_channel();
         let (told, notes) = mpsc::unbounded_channel();
         let (shown, view) = watch::channel(GuestView::new(&keeper));
-        let life = GuestLife::new(plan, keeper, handle, fullest_host_ranks, obeyed, told, shown);
+        let life = GuestLife::new(plan, keeper, ways, briefing, obeyed, told, shown);
         tokio::spawn(life.live().in_current_span());
         Self { orders, notes, view }
     }

@@ -1,11 +1,14 @@
 //! What the control planes of a job say to each other, as JSON in control records.
 //!
-//! Every rank speaks to rank 0 only, and rank 0 to all. None of it is ever an Ethernet frame, so no guest
+//! Every rank speaks to rank 0 only, and rank 0 to all; but [sessions](crate::session) join any two, in records of their
+//! own form. None of it is ever an Ethernet frame, so no guest
 //! can forge it.
 
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
 use crate::control::{JobInfo, RankStatus, Request};
+use crate::session::Packet;
 
 /// How far a rank's guest is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +93,8 @@ pub enum Order {
     Start {
         /// Ranks on the host that has most of them.
         fullest_host_ranks: u32,
+        /// What rank 0 wants all guests' configurations to be made from: see [`HostSeed`](super::plan::HostSeed).
+        briefing: Option<String>,
     },
     /// Power the guests down.
     Shutdown {
@@ -181,6 +186,9 @@ pub enum Message {
         /// The answer.
         said: Said,
     },
+    /// From any rank to any: a part of a session. Not JSON.
+    #[serde(skip)]
+    Session(Packet),
 }
 
 /// What rank 0 asks of every rank.
@@ -209,6 +217,9 @@ pub enum Said {
 impl Message {
     /// The message as a control record's payload.
     pub fn encode(&self) -> Vec<u8> {
+        if let Self::Session(packet) = self {
+            return packet.encode();
+        }
         serde_json::to_vec(self).expect("messages hold only what JSON can say")
     }
 
@@ -217,6 +228,9 @@ impl Message {
     /// # Errors
     /// It is not a message of this version of the program.
     pub fn decode(payload: &[u8]) -> Result<Self, serde_json::Error> {
+        if Packet::is_one(payload) {
+            return Packet::decode(payload).map(Self::Session).map_err(serde_json::Error::custom);
+        }
         serde_json::from_slice(payload)
     }
 }

@@ -1,13 +1,13 @@
 //! What is known of a rank's guest before anything of it is started.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mvpnet_qemu_driver::image::ImagePlan;
 use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_qemu_driver::readiness::{ReadyTimes, ReadyWhen};
-use mvpnet_qemu_driver::spec::Machine;
+use mvpnet_qemu_driver::spec::{Machine, Seed};
 use mvpnet_qemu_driver::supervise::{KeeperSpec, Leftover, StopLadder};
 
 use super::children::Children;
@@ -28,13 +28,42 @@ impl fmt::Debug for HostTap {
     }
 }
 
+/// What a guest's configuration is made with: for an own disk, at the time at which rank 0 has said what all guests are
+/// to know.
+#[derive(Clone)]
+pub struct HostSeed {
+    /// Makes it, in the directory of the process's part of the job, from rank 0's briefing; it blocks.
+    pub make: Arc<dyn Fn(&str, &Path) -> Result<Seed, String> + Send + Sync>,
+}
+
+impl fmt::Debug for HostSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostSeed").finish_non_exhaustive()
+    }
+}
+
+/// What a guest's task is told when the guests are to be started.
+#[derive(Clone, Debug)]
+pub(super) struct Briefing {
+    /// Ranks on the host that has most of them.
+    pub(super) fullest_host_ranks: u32,
+    /// From rank 0, for [`HostSeed`].
+    pub(super) text: Option<String>,
+    /// The directory of the process's part of the job.
+    pub(super) directory: Option<PathBuf>,
+}
+
 /// Everything that decides how a guest is run.
 #[derive(Clone, Debug)]
 pub struct GuestPlan {
     /// The machine, its disks and forwarded port left out: they follow from the plan when it is carried out.
     pub machine: Machine,
+    /// What makes the machine's configuration, in place of the one that it has.
+    pub seed: Option<HostSeed>,
     /// The disks.
     pub images: Vec<ImagePlan>,
+    /// Whether commands from outside are kept out of the guest: it has no channel for them, and they are refused.
+    pub no_exec: bool,
     /// How frames are framed on the guest's link.
     pub link: LinkKind,
     /// The host's interface that takes the place of the link, for a guest whose frames the kernel carries.

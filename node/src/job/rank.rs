@@ -6,6 +6,8 @@ mod desk;
 mod faults;
 mod poll;
 
+use std::path::{Path, PathBuf};
+
 use mvpnet_qemu_driver::supervise::{Keeper, SuperviseError};
 use mvpnet_switch::{Rank, World};
 use tokio::sync::{mpsc, oneshot};
@@ -17,13 +19,14 @@ use self::poll::Facts;
 use super::about::About;
 use super::application::ApplicationPlan;
 use super::changes::Changes;
-use super::guest::{GuestNote, GuestOrder, GuestTask};
+use super::guest::{GuestNote, GuestOrder, GuestTask, GuestWays};
 use super::messages::{CounterList, Failure, Message, Order, Phase, Problem, Report};
 use super::numbers::Numbers;
-use super::plan::GuestPlan;
+use super::plan::{Briefing, GuestPlan};
 use super::signals::EndWish;
 use crate::control::Control;
 use crate::frame_loop::{Command, Event, LoopHandle};
+use crate::session::{Place, Sessions};
 
 /// Something that the user is told, by the process of rank 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub enum Notice {
         /// What happened.
         failure: Failure,
     },
+    /// The guests are being started; the hosts of all ranks, in their order.
+    Hosts(Vec<String>),
     /// All guests are up.
     AllReady,
     /// The job ends.
@@ -66,6 +71,8 @@ pub struct Chief {
     pub application: Option<ApplicationPlan>,
     /// Whom to tell what the user should know.
     pub notices: mpsc::UnboundedSender<Notice>,
+    /// What all guests' configurations are made from, for [`HostSeed`](super::plan::HostSeed)s that understand it.
+    pub briefing: Option<String>,
 }
 
 /// Everything that a rank's control plane needs.
@@ -92,6 +99,27 @@ pub struct RankSetup {
     pub answers: bool,
     /// Rank 0's part.
     pub chief: Option<Chief>,
+    /// The directory of this process's part of the job, if there is one.
+    pub directory: Option<PathBuf>,
+    /// What is to be done with rank 0's briefing, besides making guests' configurations from it.
+    pub briefed: Option<Briefed>,
+}
+
+/// Hears rank 0's briefing. It may not take long.
+pub type Briefed = Box<dyn FnOnce(&str) + Send + Sync>;
+
+impl RankSetup {
+    /// The same with a directory that lives as long as this process's part of the job, and children that are told of
+    /// this file in it.
+    pub fn with_directory(mut self, directory: &Path, ssh_config: &Path) -> Self {
+        self.directory = Some(directory.to_owned());
+        let application = self.chief.as_mut().and_then(|chief| chief.application.as_mut());
+        let guest = self.guest.as_mut().map(|guest| &mut guest.children);
+        for children in guest.into_iter().chain(application.map(|application| &mut application.children)) {
+            children.ssh_config = Some(ssh_config.to_owned());
+        }
+        self
+    }
 }
 
 /// How a rank's part in the job ended.
@@ -125,23 +153,15 @@ struct RankLife {
     answers: bool,
     desk: Desk,
     outcomes: Outcomes,
+    sessions: Sessions,
+    directory: Option<PathBuf>,
+    briefed: Option<Briefed>,
 }
 
 /// Lives one rank's part of the job; returns when it is over and the frame loop was told to stop.
 pub async fn live(setup: RankSetup) -> RankEnd {
-    let RankSetup {
-        me,
-        world,
-        numbers,
-        host,
-        problem,
-        guest,
-        handle,
-        mut events,
-        mut wishes,
-        answers,
-        chief,
-    } = setup;
+    let RankSetup { me, world, numbers, host, problem, guest, handle, directory, briefed, .. } = setup;
+    let (mut events, mut wishes, chief, answers) = (setup.events, setup.wishes, setup.chief, setup.answers);
     let has_taps = guest.as_ref().is_some_and(|plan| plan.tap.is_some());
     let facts = Facts::of(host.clone(), guest.as_ref());
     let chief = chief.map(|chief| {
@@ -149,6 +169,7 @@ pub async fn live(setup: RankSetup) -> RankEnd {
         ChiefState::new(chief, Changes::new(world, numbers, about).with_taps(has_taps))
     });
     let (plan, problem) = with_keeper(guest, problem).await;
+    let sessions = Sessions::start(Place { me, world, numbers }, handle.clone());
     let mut life = RankLife {
         me,
         world,
@@ -166,6 +187,9 @@ pub async fn live(setup: RankSetup) -> RankEnd {
         answers,
         desk: Desk::default(),
         outcomes: Outcomes::default(),
+        sessions,
+        directory,
+        briefed,
     };
     life.report(Report::Hello { host, problem }).await;
     while life.end.is_none() {
@@ -180,6 +204,7 @@ pub async fn live(setup: RankSetup) -> RankEnd {
             outcome = life.outcomes.next() => life.on_outcome(outcome),
         }
     }
+    life.sessions.close().await;
     if let Some(control) = life.desk.control.take() {
         control.close().await;
     }
@@ -229,6 +254,7 @@ impl RankLife {
     async fn on_event(&mut self, event: Event) {
         match event {
             Event::Message { from, payload } => match Message::decode(&payload) {
+                Ok(Message::Session(packet)) => self.sessions.packet(from, packet, payload.len()),
                 Ok(Message::Report(report)) => self.on_report(from, report).await,
                 Ok(Message::Order(order)) if from.index() == 0 => self.obey(order).await,
                 Ok(Message::Change(order)) if from.index() == 0 => self.change(order).await,
@@ -252,6 +278,7 @@ impl RankLife {
                 ) => tracing::warn!("rank {from} gives orders, but only rank 0 may"),
                 Err(error) => tracing::warn!("rank {from} sent what is no message: {error}"),
             },
+            Event::PeerGone(rank) => self.sessions.peer_gone(rank),
             Event::ShutdownAddress => {
                 let by = format!("the guest of rank {} asked for the shutdown address", self.number);
                 self.wish(EndWish { by, hurry: false }).await;
@@ -298,10 +325,15 @@ impl RankLife {
 
     async fn obey(&mut self, order: Order) {
         match order {
-            Order::Start { fullest_host_ranks } => {
+            Order::Start { fullest_host_ranks, briefing } => {
+                if let (Some(hear), Some(briefing)) = (self.briefed.take(), &briefing) {
+                    hear(briefing);
+                }
                 if let Some((plan, keeper)) = self.plan.take() {
-                    self.guest =
-                        Some(GuestTask::start(plan, keeper, self.handle.clone(), fullest_host_ranks));
+                    let ways = GuestWays { handle: self.handle.clone(), sessions: self.sessions.clone() };
+                    let briefing =
+                        Briefing { fullest_host_ranks, text: briefing, directory: self.directory.clone() };
+                    self.guest = Some(GuestTask::start(plan, keeper, ways, briefing));
                 }
             }
             Order::Shutdown { reason, hurry } => {

@@ -1,5 +1,7 @@
 //! What from outside ends a job: signals, end of file on stdin, the death of whoever started the program.
 
+use std::time::Duration;
+
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
@@ -23,15 +25,22 @@ pub struct Watch {
     pub stdin: bool,
     /// The death of the parent process counts: `mpirun`, or its local daemon.
     pub parent: bool,
+    /// The program is a batch system's, which kills every process so long after SIGTERM.
+    pub kill_wait: Option<Duration>,
 }
 
-/// Listens from now on. The first signal asks politely, every later one urgently. SIGHUP is left alone where
-/// it was ignored from the start.
+/// What is left of a batch system's time for everything but the guests' shutdown.
+const RESERVE: Duration = Duration::from_secs(5);
+
+/// Listens from now on and tells `wishes`. The first signal asks politely, every later one urgently. SIGHUP is left
+/// alone where it was ignored from the start.
+///
+/// A batch system sends SIGTERM to launcher and ranks alike, and perhaps more than once: there the first one asks
+/// politely, and time makes it urgent.
 ///
 /// # Errors
 /// The system refuses a signal handler.
-pub fn listen(watch: Watch) -> std::io::Result<mpsc::UnboundedReceiver<EndWish>> {
-    let (wishes, heard) = mpsc::unbounded_channel();
+pub fn listen(watch: Watch, wishes: &mpsc::UnboundedSender<EndWish>) -> std::io::Result<()> {
     let parent = getppid();
     if watch.parent {
         // mpirun's death comes as a SIGTERM that finds another parent; mpirun itself sends the same
@@ -54,16 +63,40 @@ pub fn listen(watch: Watch) -> std::io::Result<mpsc::UnboundedReceiver<EndWish>>
             while stream.recv().await.is_some() {
                 times += 1;
                 let orphaned = watch.parent && getppid() != parent;
-                if wishes.send(wish(name, times, orphaned, parent)).is_err() {
+                let wish = wish(name, times, orphaned, parent);
+                let sent = match watch.kill_wait.filter(|_| kind == SignalKind::terminate()) {
+                    Some(_) if times > 1 => Ok(()),
+                    Some(kill_wait) => {
+                        tokio::spawn(hurry_before(kill_wait, wishes.clone()));
+                        wishes.send(EndWish { hurry: false, ..wish })
+                    }
+                    None => wishes.send(wish),
+                };
+                if sent.is_err() {
                     return;
                 }
             }
         });
     }
     if watch.stdin {
-        tokio::spawn(watch_stdin(wishes));
+        tokio::spawn(watch_stdin(wishes.clone()));
     }
-    Ok(heard)
+    Ok(())
+}
+
+/// Who has SIGTERM from a batch system is killed after a while: what is not over shortly before is cut short.
+async fn hurry_before(kill_wait: Duration, wishes: mpsc::UnboundedSender<EndWish>) {
+    let patience = patience(kill_wait);
+    tokio::time::sleep(patience).await;
+    let rest = kill_wait.saturating_sub(patience).as_secs();
+    let by = format!("the batch system kills the job's processes in {rest} s");
+    // The job may be over.
+    let _ = wishes.send(EndWish { by, hurry: true });
+}
+
+/// How much of its time the guests may have.
+fn patience(kill_wait: Duration) -> Duration {
+    kill_wait.saturating_sub(RESERVE).max(kill_wait / 2)
 }
 
 fn process_status() -> String {
@@ -101,6 +134,16 @@ mod tests {
         let parent = Pid::from_raw(7);
         assert_eq!(wish("SIGINT", 1, false, parent), EndWish { by: "SIGINT".into(), hurry: false });
         assert!(wish("SIGINT", 2, false, parent).hurry);
+    }
+
+    #[tokio::test]
+    async fn a_batch_system_s_time_is_used_but_for_the_last_seconds() {
+        let seconds = Duration::from_secs;
+        assert_eq!([30, 8].map(|kill_wait| patience(seconds(kill_wait))), [seconds(25), seconds(4)]);
+        let (wishes, mut heard) = mpsc::unbounded_channel();
+        hurry_before(Duration::ZERO, wishes).await;
+        let wish = heard.recv().await.unwrap();
+        assert!(wish.hurry && wish.by.ends_with("in 0 s"), "{wish:?}");
     }
 
     #[test]

@@ -7,7 +7,8 @@ use mvpnet_switch::World;
 use crate::accel::Accel;
 use crate::argv;
 use crate::spec::{
-    ClusterNet, DgramEnd, DirectBoot, Drive, GuestFd, Machine, Seed, StreamEnd, UserNet, VmSpec,
+    ClusterNet, DgramEnd, DirectBoot, Drive, GuestChannels, GuestFd, HostShare, Machine, Seed, StreamEnd,
+    UserNet, VmSpec,
 };
 
 fn plain() -> VmSpec {
@@ -17,6 +18,7 @@ fn plain() -> VmSpec {
         machine: Machine { disks: vec![disk("/images/a.qcow2")], ..Machine::new(rank, world) },
         cluster: ClusterNet::Stream(StreamEnd::Inherited(GuestFd::nth(1))),
         qmp: Some(GuestFd::nth(0)),
+        channels: None,
     }
 }
 
@@ -72,7 +74,7 @@ fn a_plain_guest() {
     -mon chardev=qmp,mode=control
     -netdev stream,id=cluster,addr.type=fd,addr.str=4
     -device virtio-net-pci,netdev=cluster,mac=52:55:00:00:00:03,addr=0x2,romfile=,host_mtu=1500
-    -netdev user,id=user,net=192.168.1.0/24,hostname=n0003
+    -netdev user,id=user,net=192.168.1.0/24,hostname=n0003,dhcpstart=192.168.1.18
     -device virtio-net-pci,netdev=user,mac=52:56:00:00:00:04,addr=0x3,romfile=
     -device virtio-rng-pci,addr=0x4
     -drive file=/images/a.qcow2,media=disk,if=virtio
@@ -227,8 +229,8 @@ fn the_user_network() {
             tftp: Some("/srv/tftp".into()),
         };
     }), @"
-    - -netdev user,id=user,net=192.168.1.0/24,hostname=n0003
-    + -netdev user,id=user,net=192.168.1.0/24,hostname=n0003,hostfwd=tcp:127.0.0.1:2203-:22,dnssearch=example.org,dnssearch=lab,tftp=/srv/tftp
+    - -netdev user,id=user,net=192.168.1.0/24,hostname=n0003,dhcpstart=192.168.1.18
+    + -netdev user,id=user,net=192.168.1.0/24,hostname=n0003,dhcpstart=192.168.1.18,hostfwd=tcp:127.0.0.1:2203-:22,dnssearch=example.org,dnssearch=lab,tftp=/srv/tftp
     ");
 }
 
@@ -241,6 +243,56 @@ fn without_a_monitor_there_is_no_socket() {
 }
 
 #[test]
+fn channels_are_sockets_that_qemu_inherits() {
+    insta::assert_snapshot!(show_change(|spec| {
+        let channels = GuestChannels { guest_agent: GuestFd::nth(2), exec: Some(GuestFd::nth(3)) };
+        spec.channels = Some(channels);
+    }), @"
+    + -device virtio-serial-pci,id=channels,addr=0x5
+    + -chardev socket,id=guest-agent,fd=5
+    + -device virtserialport,id=guest-agent-port,bus=channels.0,nr=1,chardev=guest-agent,name=org.qemu.guest_agent.0
+    + -chardev socket,id=exec,fd=6
+    + -device virtserialport,id=exec-port,bus=channels.0,nr=2,chardev=exec,name=org.mvpnet.exec.0
+    ");
+    insta::assert_snapshot!(show_change(|spec| {
+        spec.channels = Some(GuestChannels { guest_agent: GuestFd::nth(2), exec: None });
+    }), @"
+    + -device virtio-serial-pci,id=channels,addr=0x5
+    + -chardev socket,id=guest-agent,fd=5
+    + -device virtserialport,id=guest-agent-port,bus=channels.0,nr=1,chardev=guest-agent,name=org.qemu.guest_agent.0
+    ");
+}
+
+#[test]
+fn shares_have_slots_of_their_own() {
+    insta::assert_snapshot!(show_change(|spec| {
+        let share = |tag: &str, host_dir: &str, read_only| {
+            HostShare { tag: tag.into(), host_dir: host_dir.into(), read_only }
+        };
+        spec.machine.shares = vec![share("share0", "/home/me/a,b", false), share("share1", "/srv/data", true)];
+    }), @"
+    + -fsdev local,id=share0,path=/home/me/a,,b,security_model=none,multidevs=remap
+    + -device virtio-9p-pci,fsdev=share0,mount_tag=share0,addr=0x10
+    + -fsdev local,id=share1,path=/srv/data,security_model=none,multidevs=remap,readonly=on
+    + -device virtio-9p-pci,fsdev=share1,mount_tag=share1,addr=0x11
+    ");
+}
+
+#[test]
+fn ranks_have_other_addresses_on_the_user_network_as_long_as_there_are_any() {
+    let address = |rank| {
+        let mut spec = plain();
+        spec.machine.world = World::new(1000).unwrap();
+        spec.machine.rank = spec.machine.world.rank(rank).unwrap();
+        show(&spec).split("dhcpstart=").nth(1).unwrap().lines().next().unwrap().to_owned()
+    };
+    assert_eq!(
+        [0, 1, 239, 240].map(address),
+        ["192.168.1.15", "192.168.1.16", "192.168.1.254", "192.168.1.15"]
+    );
+}
+
+#[test]
 fn every_rank_has_its_own_cluster_address_and_all_share_the_user_nics() {
     insta::assert_snapshot!(show_change(|spec| {
         spec.machine.world = World::new(100_000).unwrap();
@@ -248,11 +300,11 @@ fn every_rank_has_its_own_cluster_address_and_all_share_the_user_nics() {
     }), @"
     - -name guest=n0003
     - -device virtio-net-pci,netdev=cluster,mac=52:55:00:00:00:03,addr=0x2,romfile=,host_mtu=1500
-    - -netdev user,id=user,net=192.168.1.0/24,hostname=n0003
+    - -netdev user,id=user,net=192.168.1.0/24,hostname=n0003,dhcpstart=192.168.1.18
     - -device virtio-net-pci,netdev=user,mac=52:56:00:00:00:04,addr=0x3,romfile=
     + -name guest=n65536
     + -device virtio-net-pci,netdev=cluster,mac=52:55:00:01:00:00,addr=0x2,romfile=,host_mtu=1500
-    + -netdev user,id=user,net=192.168.1.0/24,hostname=n65536
+    + -netdev user,id=user,net=192.168.1.0/24,hostname=n65536,dhcpstart=192.168.1.31
     + -device virtio-net-pci,netdev=user,mac=52:56:00:01:86:a0,addr=0x3,romfile=
     ");
 }

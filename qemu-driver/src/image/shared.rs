@@ -34,25 +34,31 @@ pub enum Progress {
     Present,
 }
 
-/// Says that this rank uses a copy. Released when dropped, which has to happen before the keeper tidies up.
+/// Says that this rank uses a copy or a kept overlay. Released when dropped, which has to happen before the keeper
+/// tidies up.
 #[derive(Debug)]
 pub struct CopyHold {
-    _lock: Option<File>,
+    _locks: Vec<File>,
 }
 
 impl ImagePlan {
-    /// Copies the image if the plan says so. Blocks; meant for a thread that may.
+    /// Copies the image and makes an overlay if the plan says so. Blocks; meant for a thread that may.
     ///
-    /// A copy that fails or is cancelled leaves nothing behind. The lock file is left to the keeper.
+    /// A copy that fails or is cancelled leaves nothing behind. Lock files and overlays are left to the keeper.
     pub fn carry_out(
         &self,
         cancel: &AtomicBool,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Option<CopyHold>, ImageError> {
-        match (&self.source, &self.copy) {
-            (Some(source), Some(copy)) => Task { source, copy, cancel }.obtain(progress).map(Some),
-            _ => Ok(None),
+        let mut locks = Vec::new();
+        if let (Some(source), Some(copy)) = (&self.source, &self.copy) {
+            locks.extend(Task { source, copy, cancel }.obtain(progress)?);
         }
+        if let Some(overlay) = &self.overlay {
+            locks.extend(overlay.make()?);
+        }
+        let makes_any = self.copy.is_some() || self.overlay.is_some();
+        Ok(makes_any.then_some(CopyHold { _locks: locks }))
     }
 }
 
@@ -63,7 +69,7 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    fn obtain(&self, progress: &mut dyn FnMut(Progress)) -> Result<CopyHold, ImageError> {
+    fn obtain(&self, progress: &mut dyn FnMut(Progress)) -> Result<Option<File>, ImageError> {
         loop {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(self.cancelled());
@@ -82,13 +88,13 @@ impl Task<'_> {
                     // Going from exclusive to shared lets go in between (flock(2)): look again.
                     lock.lock_shared().map_err(|error| self.no_locks(error))?;
                     if self.holds(&lock) {
-                        return Ok(CopyHold { _lock: Some(lock) });
+                        return Ok(Some(lock));
                     }
                 }
                 Err(TryLockError::WouldBlock) => match lock.try_lock_shared() {
                     Ok(()) if self.holds(&lock) => {
                         progress(Progress::Present);
-                        return Ok(CopyHold { _lock: Some(lock) });
+                        return Ok(Some(lock));
                     }
                     Ok(()) | Err(TryLockError::WouldBlock) => {
                         progress(Progress::Waiting);
@@ -101,7 +107,7 @@ impl Task<'_> {
                     if !self.reusable() {
                         self.copy(progress)?;
                     }
-                    return Ok(CopyHold { _lock: None });
+                    return Ok(None);
                 }
                 Err(TryLockError::Error(error)) => return Err(self.no_locks(error)),
             }
@@ -208,7 +214,7 @@ pub(crate) fn release(path: &Path, lock: &Path, delete: bool) -> io::Result<()> 
 }
 
 /// Whether `path` leads to the open `file`.
-fn is_at(file: &File, path: &Path) -> bool {
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
         (Ok(open), Ok(found)) => (open.dev(), open.ino()) == (found.dev(), found.ino()),
         _ => false,

@@ -1,9 +1,11 @@
-//! The `-i` argument: `PATH,name=value,…`, of which `mvpctl=LETTERS` is ours and the rest is qemu's, or
-//! `file=…,name=value,…`, all of it qemu's. A comma that belongs to a path or a value is doubled.
+//! The `-i` argument: `PATH,name=value,…`, of which `mvpctl=LETTERS`, `sha256=` and `sha512=` are ours and the rest is
+//! qemu's, or `file=…,name=value,…`, all of it qemu's. A comma that belongs to a path or a value is doubled.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+
+use super::digest::{Algorithm, Digest};
 
 /// A parsed image argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub enum ImageSpec {
         properties: Vec<(OsString, OsString)>,
         /// What `mvpctl=` says; `None` stands for the default, which depends on there being a run directory.
         control: Option<Control>,
+        /// What the file's contents have to be.
+        digest: Option<Digest>,
     },
     /// Goes to qemu untouched.
     Verbatim(OsString),
@@ -42,6 +46,8 @@ pub struct Control {
     pub read_only: bool,
     /// `s`: writes go to a temporary file of qemu's.
     pub snapshot: bool,
+    /// `o`: writes go to an overlay of the rank's own.
+    pub overlay: bool,
 }
 
 /// Why an image argument means nothing.
@@ -71,7 +77,7 @@ pub enum ImageSpecError {
     #[error(
         "image `{spec}`: mvpctl has no letter `{letter}`; it has c (copy to the run directory), j and r (job and \
          rank in the copy's name), d (delete the copy at exit), J and R (job and rank in the image's name), \
-         D (delete the image at exit), p (read-only), s (snapshot)"
+         D (delete the image at exit), p (read-only), s (snapshot), o (overlay)"
     )]
     UnknownLetter {
         /// The argument.
@@ -79,15 +85,32 @@ pub enum ImageSpecError {
         /// The letter.
         letter: char,
     },
+    /// A digest that is none.
+    #[error("image `{spec}`: {algorithm} is {} hexadecimal digits, not `{value}`", algorithm.digits())]
+    NotADigest {
+        /// The argument.
+        spec: String,
+        /// Which digest.
+        algorithm: Algorithm,
+        /// What is given.
+        value: String,
+    },
+    /// A second digest.
+    #[error("image `{spec}`: one digest is enough")]
+    DigestTwice {
+        /// The argument.
+        spec: String,
+    },
     /// `mvpctl` given twice.
     #[error("image `{spec}`: mvpctl is given twice")]
     ControlTwice {
         /// The argument.
         spec: String,
     },
-    /// `mvpctl` where there is no path of ours.
+    /// `mvpctl` or a digest where there is no path of ours.
     #[error(
-        "image `{spec}`: mvpctl needs the form PATH,mvpctl=…; what begins with a property goes to qemu untouched"
+        "image `{spec}`: mvpctl, sha256 and sha512 need the form PATH,mvpctl=…; what begins with a property goes to \
+         qemu untouched"
     )]
     ControlOnVerbatim {
         /// The argument.
@@ -102,7 +125,7 @@ impl ImageSpec {
         let mut parts = split(spec.as_bytes()).into_iter();
         let first = parts.next().unwrap_or_default();
         if is_property(&first) {
-            let ours = |part: &Vec<u8>| part.starts_with(b"mvpctl=");
+            let ours = |part: &Vec<u8>| OURS.iter().any(|ours| part.starts_with(ours));
             return if ours(&first) || parts.any(|part| ours(&part)) {
                 Err(ImageSpecError::ControlOnVerbatim { spec: shown() })
             } else {
@@ -114,6 +137,7 @@ impl ImageSpec {
         }
         let mut properties = Vec::new();
         let mut control = None;
+        let mut digest = None;
         for part in parts {
             let Some(equals) = part.iter().position(|&byte| byte == b'=') else {
                 let part = String::from_utf8_lossy(&part).into_owned();
@@ -131,17 +155,23 @@ impl ImageSpec {
                         .map_err(|letter| ImageSpecError::UnknownLetter { spec: shown(), letter })?;
                     control = Some(parsed);
                 }
+                b"sha256" | b"sha512" if digest.is_some() => {
+                    return Err(ImageSpecError::DigestTwice { spec: shown() });
+                }
+                b"sha256" => digest = Some(read_digest(Algorithm::Sha256, &value, shown)?),
+                b"sha512" => digest = Some(read_digest(Algorithm::Sha512, &value, shown)?),
                 _ => properties.push((OsString::from_vec(name), OsString::from_vec(value))),
             }
         }
-        Ok(ImageSpec::File { path: OsString::from_vec(first).into(), properties, control })
+        Ok(ImageSpec::File { path: OsString::from_vec(first).into(), properties, control, digest })
     }
 }
 
 impl Control {
-    /// What holds when nothing is said: a copy per job and rank if there is a run directory, else the
-    /// image itself.
-    pub(super) const fn default_with(run_dir: bool) -> Control {
+    /// What holds when nothing is said: an overlay where those are wanted, else a copy per job and rank if there is
+    /// a run directory, else the image itself.
+    pub(super) const fn default_with(run_dir: bool, overlay: bool) -> Control {
+        let run_dir = run_dir && !overlay;
         Control {
             copy: run_dir,
             job_in_copy: run_dir,
@@ -152,6 +182,7 @@ impl Control {
             delete_source: false,
             read_only: false,
             snapshot: false,
+            overlay,
         }
     }
 
@@ -168,12 +199,29 @@ impl Control {
                 'D' => &mut control.delete_source,
                 'p' => &mut control.read_only,
                 's' => &mut control.snapshot,
+                'o' => &mut control.overlay,
                 unknown => return Err(unknown),
             };
             *field = true;
         }
         Ok(control)
     }
+}
+
+/// The properties that qemu never sees.
+const OURS: [&[u8]; 3] = [b"mvpctl=", b"sha256=", b"sha512="];
+
+fn read_digest(
+    algorithm: Algorithm,
+    value: &[u8],
+    shown: impl Fn() -> String,
+) -> Result<Digest, ImageSpecError> {
+    let value = String::from_utf8_lossy(value);
+    Digest::new(algorithm, &value).ok_or_else(|| ImageSpecError::NotADigest {
+        spec: shown(),
+        algorithm,
+        value: value.into_owned(),
+    })
 }
 
 /// The parts between single commas, with doubled ones undoubled.
@@ -215,7 +263,7 @@ mod tests {
 
     fn file(spec: &str) -> (PathBuf, Vec<(OsString, OsString)>, Option<Control>) {
         match parse(spec).unwrap() {
-            ImageSpec::File { path, properties, control } => (path, properties, control),
+            ImageSpec::File { path, properties, control, .. } => (path, properties, control),
             ImageSpec::Verbatim(value) => panic!("{value:?} went to qemu"),
         }
     }
@@ -255,6 +303,18 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_is_ours_and_in_lower_case() {
+        let hex = "0123456789ABCDEF".repeat(4);
+        match parse(&format!("b.img,sha256={hex},format=raw")).unwrap() {
+            ImageSpec::File { digest: Some(digest), properties, .. } => {
+                assert_eq!(digest.to_string(), format!("sha256 {}", hex.to_lowercase()));
+                assert_eq!(properties, [("format".into(), "raw".into())]);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let says = |spec: &str, part: &str| {
             let message = parse(spec).unwrap_err().to_string();
@@ -266,8 +326,12 @@ mod tests {
         says("a.img,file=b", "file= cannot stand behind a path");
         says("a.img,mvpctl=cx", "no letter `x`");
         says("a.img,mvpctl=c,mvpctl=d", "given twice");
-        says("file=a.img,mvpctl=c", "goes to qemu untouched");
-        says("mvpctl=c", "goes to qemu untouched");
+        says("a.img,sha256=12", "sha256 is 64 hexadecimal digits, not `12`");
+        says(&format!("a.img,sha512={}", "g".repeat(128)), "sha512 is 128 hexadecimal digits");
+        says(&format!("a.img,sha256={0},sha256={0}", "0".repeat(64)), "one digest is enough");
+        says(&format!("file=a.img,sha256={}", "0".repeat(64)), "qemu untouched");
+        says("file=a.img,mvpctl=c", "qemu untouched");
+        says("mvpctl=c", "qemu untouched");
     }
 
     proptest! {

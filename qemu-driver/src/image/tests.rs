@@ -1,7 +1,7 @@
 //! Plans and copies.
 
-use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Barrier;
 use std::sync::atomic::AtomicBool;
 
@@ -11,7 +11,8 @@ use super::shared::part_of;
 use super::*;
 
 fn context<'a>(run_dir: Option<&'a Path>, job: Option<&'a str>, rank: u32) -> PlanContext<'a> {
-    PlanContext { run_dir, job, rank: World::new(8).unwrap().rank(rank).unwrap() }
+    let rank = World::new(8).unwrap().rank(rank).unwrap();
+    PlanContext { run_dir, job, rank, disk: 0, overlays: Overlays::default() }
 }
 
 fn plan_of(spec: &str, context: PlanContext<'_>) -> Result<ImagePlan, ImageError> {
@@ -142,7 +143,8 @@ fn a_copy_is_complete_writable_and_gone_after_tidying() {
     let spec = image.display().to_string().replace(',', ",,");
     let plan = plan_of(&spec, context(Some(&run_dir), Some("j"), 1)).unwrap();
     plan.check().unwrap();
-    assert_eq!(plan.room_needed().unwrap(), 100_000.min(fs::metadata(&image).unwrap().blocks() * 512));
+    let blocks = fs::metadata(&image).unwrap().blocks();
+    assert_eq!(plan.needs().unwrap()[0].bytes, 100_000.min(blocks * 512));
     let (hold, seen) = carry_out(&plan);
     let copy = run_dir.join("a,b.j.1.img");
     assert_eq!(fs::read(&copy).unwrap(), vec![7; 100_000]);
@@ -229,4 +231,72 @@ fn a_cancelled_copy_leaves_no_part() {
     assert!(matches!(result, Err(ImageError::Cancelled { .. })), "{result:?}");
     tidy(&plan);
     assert!(names(&run_dir).is_empty());
+}
+
+fn with_overlays<'a>(overlays: Overlays<'a>, rank: u32, disk: usize) -> PlanContext<'a> {
+    PlanContext { disk, overlays, ..context(None, Some("j"), rank) }
+}
+
+const BY_DEFAULT: Overlays<'static> =
+    Overlays { by_default: true, dir: None, keep_in: None, size: None, qemu_img: None };
+
+#[test]
+fn an_image_that_asks_for_nothing_gets_an_overlay_where_that_is_the_default() {
+    let overlays = Overlays { dir: Some(Path::new("/o")), ..BY_DEFAULT };
+    let plan = plan_of("/i/a.b.img,cache=none,format=raw", with_overlays(overlays, 3, 0)).unwrap();
+    let overlay = plan.overlay.as_ref().unwrap();
+    assert_eq!(
+        (overlay.file.as_path(), overlay.base.as_path()),
+        (Path::new("/o/a.b.3.qcow2"), Path::new("/i/a.b.img"))
+    );
+    assert_eq!((overlay.base_format.as_deref(), overlay.kept), (Some(OsStr::new("raw")), false));
+    let Drive::Image { file, properties } = &plan.drive else { panic!("{:?}", plan.drive) };
+    let shown: Vec<_> = properties.iter().map(|(n, v)| format!("{}={}", n.display(), v.display())).collect();
+    assert_eq!(
+        (file, shown.join(",").as_str()),
+        (&overlay.file, "cache=none,media=disk,if=virtio,format=qcow2")
+    );
+    assert_eq!(plan.written(), Some("/o/a.b.3.qcow2".into()));
+    let second = plan_of("/i/a.b.img", with_overlays(overlays, 3, 1)).unwrap();
+    assert_eq!(second.overlay.unwrap().file, Path::new("/o/a.b.3.disk1.qcow2"));
+}
+
+#[test]
+fn an_image_that_says_what_becomes_of_writes_gets_none() {
+    for spec in
+        ["/a,mvpctl=", "/a,mvpctl=s", "/a,read-only=on", "/a,snapshot=on", "/a,media=cdrom", "file=/a"]
+    {
+        let plan = plan_of(spec, with_overlays(BY_DEFAULT, 0, 0)).unwrap();
+        assert_eq!(plan.overlay, None, "{spec}");
+    }
+    assert!(plan_of("/a", context(None, None, 0)).unwrap().overlay.is_none());
+    assert!(plan_of("/a,mvpctl=o", context(None, None, 0)).unwrap().overlay.is_some());
+}
+
+#[test]
+fn kept_overlays_are_named_by_image_job_and_rank() {
+    let overlays = Overlays { keep_in: Some(Path::new("/k")), ..BY_DEFAULT };
+    let plan = plan_of("/i/a.img", with_overlays(overlays, 2, 0)).unwrap();
+    let overlay = plan.overlay.as_ref().unwrap();
+    assert!(overlay.kept && overlay.file == Path::new("/k/a.j.2.qcow2"), "{overlay:?}");
+    assert!(!plan.leftovers().iter().any(|leftover| matches!(leftover, Leftover::File(_))));
+}
+
+#[test]
+fn overlays_that_contradict_the_rest_are_refused() {
+    let overlays = Overlays { keep_in: Some(Path::new("/k")), ..BY_DEFAULT };
+    let says = |spec: &str, part: &str| {
+        let message = plan_of(spec, with_overlays(overlays, 0, 0)).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    };
+    says("/a,mvpctl=os", "with snapshot=on nothing gets there");
+    says("/a,mvpctl=op", "with read-only=on nothing gets there");
+    says("/a,media=cdrom,mvpctl=o", "with media=cdrom nothing gets there");
+    says("/a,mvpctl=oD", "deletes what the overlay that is kept (--persist) is based on");
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("a.img");
+    fs::write(&image, "x").unwrap();
+    let plan = plan_of(image.to_str().unwrap(), with_overlays(BY_DEFAULT, 0, 0)).unwrap();
+    let message = plan.check().unwrap_err().to_string();
+    assert!(message.contains("Debian: qemu-utils") && message.contains("mvpctl=s"), "{message}");
 }

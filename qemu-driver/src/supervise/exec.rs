@@ -19,11 +19,12 @@ const CANNOT_EXECUTE: u8 = 126;
 /// Exit code when there is no such program.
 const NOT_FOUND: u8 = 127;
 
-/// Becomes the program that the arguments name: the keeper's process id, the program, its arguments. Returns
-/// only on failure, which it writes to standard error, where the rank reads it.
+/// Becomes the program that the arguments name: the keeper's process id, whether it hears SIGTERM, the program, its
+/// arguments. Returns only on failure, which it writes to standard error, where the rank reads it.
 pub fn exec_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let keeper = args.next().and_then(|pid| pid.to_str()?.parse().ok()).map(Pid::from_raw);
-    let (Some(keeper), Some(program)) = (keeper, args.next()) else {
+    let deaf = args.next().map(|word| word == super::DEAF);
+    let (Some(keeper), Some(deaf), Some(program)) = (keeper, deaf, args.next()) else {
         eprintln!("{}: started by mvpnet, not by hand", super::EXEC);
         return ExitCode::from(2);
     };
@@ -37,8 +38,12 @@ pub fn exec_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         return ExitCode::from(CANNOT_EXECUTE);
     }
     unbind();
-    // The keeper blocks signals, and execve(2) keeps that.
-    if let Err(error) = SigSet::empty().thread_set_mask() {
+    // The keeper blocks signals, and execve(2) keeps that. qemu leaves SIGTERM blocked where it finds it so.
+    let mut blocked = SigSet::empty();
+    if deaf {
+        blocked.add(Signal::SIGTERM);
+    }
+    if let Err(error) = blocked.thread_set_mask() {
         eprintln!("cannot unblock signals for the guest: {error}");
     }
     if let Err(error) = make_default(&INHERITED) {

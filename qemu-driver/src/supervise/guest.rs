@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use tokio::time::{Instant, timeout};
 
 use super::end::GuestEnd;
@@ -13,10 +15,11 @@ use super::ladder::{StopLadder, StopReport, StopStep};
 use super::leftovers::Leftover;
 use super::link::{Keeper, SuperviseError};
 use super::protocol::{Command, ProcessEnd};
-use crate::console::Console;
+use crate::agent::ChannelEnds;
+use crate::console::{Console, ConsoleInput};
 use crate::image::CopyHold;
 use crate::qmp::Qmp;
-use crate::spec::GuestFd;
+use crate::spec::{GuestChannels, GuestFd};
 
 /// How long the monitor may take to come up before a stop goes on without it. qemu takes a fraction of a second;
 /// a program in its place never does.
@@ -41,7 +44,33 @@ pub struct Launch {
 #[derive(Debug, Default)]
 pub struct GuestFds {
     theirs: Vec<OwnedFd>,
+    /// What is to be the guest's standard input.
+    input: Option<OwnedFd>,
+    ours: OurEnds,
+}
+
+/// The rank's ends of what the guest inherits the other ends of.
+#[derive(Debug, Default)]
+pub(super) struct OurEnds {
     qmp: Option<UnixStream>,
+    channels: Option<ChannelEnds>,
+    input: Option<OwnedFd>,
+}
+
+impl OurEnds {
+    /// Whether the guest's monitor can be told things.
+    pub(super) fn has_monitor(&self) -> bool {
+        self.qmp.is_some()
+    }
+}
+
+/// What a launch hands over, and the ends that stay here.
+#[derive(Debug)]
+pub(super) struct GuestEnds {
+    /// With the guest's standard input last, if there is one.
+    pub(super) theirs: Vec<OwnedFd>,
+    pub(super) has_input: bool,
+    pub(super) ours: OurEnds,
 }
 
 /// A guest that has been started. Dropping it stops it and tidies up behind it.
@@ -50,6 +79,8 @@ pub struct Guest {
     keeper: Keeper,
     pid: u32,
     qmp: Option<Qmp>,
+    channels: Mutex<Option<ChannelEnds>>,
+    input: Option<ConsoleInput>,
 }
 
 impl GuestFds {
@@ -67,19 +98,44 @@ impl GuestFds {
     /// Makes the monitor's socket; the other end of it becomes [`Guest::qmp`].
     pub fn add_qmp(&mut self) -> io::Result<GuestFd> {
         let (ours, theirs) = UnixStream::pair()?;
-        self.qmp = Some(ours);
+        self.ours.qmp = Some(ours);
         Ok(self.add(theirs))
     }
 
-    pub(super) fn into_parts(self) -> (Vec<OwnedFd>, Option<UnixStream>) {
-        (self.theirs, self.qmp)
+    /// Makes the sockets of the guest's channels, `exec` says whether our own agent's too; the other ends of them are
+    /// [`Guest::take_channels`].
+    pub fn add_channels(&mut self, exec: bool) -> io::Result<GuestChannels> {
+        let (guest_agent, theirs) = UnixStream::pair()?;
+        let exec_pair = exec.then(UnixStream::pair).transpose()?;
+        let guest_agent_fd = self.add(theirs);
+        let (exec, exec_fd) = exec_pair.map(|(ours, theirs)| (ours, self.add(theirs))).unzip();
+        self.ours.channels = Some(ChannelEnds { guest_agent, exec });
+        Ok(GuestChannels { guest_agent: guest_agent_fd, exec: exec_fd })
+    }
+
+    /// Makes the pipe by which the guest's console is typed at; the other end of it becomes
+    /// [`Guest::console_input`]. Without it the guest's standard input is empty.
+    pub fn add_console_input(&mut self) -> io::Result<()> {
+        let (theirs, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+        self.input = Some(theirs);
+        self.ours.input = Some(ours);
+        Ok(())
+    }
+
+    pub(super) fn into_ends(self) -> GuestEnds {
+        let GuestFds { mut theirs, input, ours } = self;
+        let has_input = input.is_some();
+        theirs.extend(input);
+        GuestEnds { theirs, has_input, ours }
     }
 }
 
 impl Guest {
-    pub(super) fn new(keeper: Keeper, pid: i32, qmp: Option<UnixStream>) -> io::Result<Guest> {
+    pub(super) fn new(keeper: Keeper, pid: i32, ours: OurEnds) -> io::Result<Guest> {
+        let OurEnds { qmp, channels, input } = ours;
         let qmp = qmp.map(Qmp::start).transpose()?;
-        Ok(Guest { keeper, pid: pid.unsigned_abs(), qmp })
+        let input = input.map(ConsoleInput::new).transpose()?;
+        Ok(Guest { keeper, pid: pid.unsigned_abs(), qmp, channels: Mutex::new(channels), input })
     }
 
     /// The id of the guest's process, or of its wrapper's.
@@ -97,6 +153,11 @@ impl Guest {
         self.keeper.console()
     }
 
+    /// The way to type at the guest's console, if it was given one.
+    pub fn console_input(&self) -> Option<&ConsoleInput> {
+        self.input.as_ref()
+    }
+
     /// What the guest's process writes to its standard error.
     pub fn stderr(&self) -> &Console {
         self.keeper.stderr()
@@ -105,6 +166,12 @@ impl Guest {
     /// The monitor, if the guest was given one.
     pub fn qmp(&self) -> Option<&Qmp> {
         self.qmp.as_ref()
+    }
+
+    /// The ends of the guest's channels, if it was given any: to be had once, for [`crate::agent::Agents::start`].
+    pub fn take_channels(&self) -> Option<ChannelEnds> {
+        // A place for a value is whole whatever panicked.
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Has more things removed at the end. To be called before they are made.

@@ -26,8 +26,8 @@ use super::protocol::{Command, Event, ProcessEnd, line, take_lines};
 use super::wrap_log::WrapLog;
 use crate::spec::GuestFd;
 
-/// How long a guest whose rank is gone gets between SIGTERM and SIGKILL: qemu ends at once on SIGTERM, so
-/// this is for its last writes to the disk images.
+/// How long a guest whose rank is gone gets between SIGINT and SIGKILL: qemu ends at once on SIGINT, so this is
+/// for its last writes to the disk images.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 /// How long a guest that is shutting down gets to complete that when its rank is gone: some mpiruns kill
 /// their ranks a second after they have told them to end.
@@ -73,6 +73,8 @@ struct Running {
     kill_at: Option<Instant>,
     /// Until when it may complete its shutdown.
     powers_down_until: Option<Instant>,
+    /// What tells it to end.
+    end_signal: Signal,
 }
 
 impl Keeper {
@@ -219,16 +221,18 @@ impl Keeper {
                 let count = self.leftovers.len();
                 self.tell(&Event::Guarding { count });
             }
-            Command::Launch { argv, env, fds } => match self.launch(&argv, env, fds) {
-                Ok(pid) => {
-                    self.log.line(format_args!("started {pid}: {argv:?}"));
-                    self.tell(&Event::Launched { pid });
+            Command::Launch { argv, env, fds, has_input, deaf } => {
+                match self.launch(&argv, env, fds, has_input, deaf) {
+                    Ok(pid) => {
+                        self.log.line(format_args!("started {pid}: {argv:?}"));
+                        self.tell(&Event::Launched { pid });
+                    }
+                    Err(error) => {
+                        self.log.line(format_args!("cannot start {argv:?}: {error}"));
+                        self.tell(&Event::LaunchFailed { error: error.to_string() });
+                    }
                 }
-                Err(error) => {
-                    self.log.line(format_args!("cannot start {argv:?}: {error}"));
-                    self.tell(&Event::LaunchFailed { error: error.to_string() });
-                }
-            },
+            }
             Command::PoweringDown { grace_ms } => {
                 if let Some(guest) = &mut self.guest {
                     guest.powers_down_until = Some(now() + Duration::from_millis(grace_ms));
@@ -240,17 +244,29 @@ impl Keeper {
         }
     }
 
-    fn launch(&mut self, argv: &[OsString], env: Vec<(OsString, OsString)>, fds: u32) -> io::Result<i32> {
-        let received = std::mem::take(&mut self.received_fds);
-        let result = self.spawn(argv, env, fds, &received);
+    fn launch(
+        &mut self,
+        argv: &[OsString],
+        env: Vec<(OsString, OsString)>,
+        fds: u32,
+        has_input: bool,
+        deaf: bool,
+    ) -> io::Result<i32> {
+        let mut received = std::mem::take(&mut self.received_fds);
+        let input = check_numbers(&received, fds).and_then(|()| {
+            let last = if has_input { received.pop() } else { None };
+            last.map(take_input).transpose()
+        });
+        let result = input.and_then(|input| self.spawn(argv, env, input, deaf));
         // The guest has them; here they would keep its sockets open after its end.
         for fd in received {
             let _ = close(fd);
         }
         let process = result?;
         let pid = i32::try_from(process.id()).map_err(io::Error::other)?;
-        self.guest =
-            Some(Running { process, group: Pid::from_raw(pid), kill_at: None, powers_down_until: None });
+        let end_signal = if deaf { Signal::SIGINT } else { Signal::SIGTERM };
+        let group = Pid::from_raw(pid);
+        self.guest = Some(Running { process, group, kill_at: None, powers_down_until: None, end_signal });
         // So that the rank sees the end of the console when the guest ends.
         let null = File::options().write(true).open("/dev/null")?;
         dup2_stdout(&null)?;
@@ -262,24 +278,21 @@ impl Keeper {
         &mut self,
         argv: &[OsString],
         env: Vec<(OsString, OsString)>,
-        fds: u32,
-        received: &[RawFd],
+        input: Option<File>,
+        deaf: bool,
     ) -> io::Result<Child> {
         if self.guest.is_some() {
             return Err(io::Error::other("a guest runs already"));
-        }
-        let expected: Vec<RawFd> = (0..fds).map(|n| (GuestFd::FIRST + n).cast_signed()).collect();
-        if received != expected {
-            return Err(io::Error::other(format!("descriptors {received:?} came instead of {expected:?}")));
         }
         // Own process group: a wrapper's children are stopped with it.
         Process::new("/proc/self/exe")
             .arg0("mvpnet")
             .arg(super::EXEC)
             .arg(std::process::id().to_string())
+            .arg(if deaf { super::DEAF } else { super::HEARS })
             .args(argv)
             .envs(env)
-            .stdin(Stdio::null())
+            .stdin(input.map_or_else(Stdio::null, Stdio::from))
             .process_group(0)
             .spawn()
     }
@@ -287,9 +300,9 @@ impl Keeper {
     fn terminate(&mut self, grace: Duration) {
         let Some(guest) = &mut self.guest else { return };
         // An error means that it ended meanwhile.
-        let _ = killpg(guest.group, Signal::SIGTERM);
+        let _ = killpg(guest.group, guest.end_signal);
         guest.kill_at = Some(now() + grace);
-        self.log.line(format_args!("SIGTERM, SIGKILL follows in {} ms", grace.as_millis()));
+        self.log.line(format_args!("{}, SIGKILL follows in {} ms", guest.end_signal, grace.as_millis()));
         self.tell(&Event::Terminating);
     }
 
@@ -365,6 +378,21 @@ impl Keeper {
         // A rank that is gone is noticed when reading.
         let _ = (&self.control).write_all(&line(event));
     }
+}
+
+fn check_numbers(received: &[RawFd], fds: u32) -> io::Result<()> {
+    let expected: Vec<RawFd> = (0..fds).map(|n| (GuestFd::FIRST + n).cast_signed()).collect();
+    if received == expected {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("descriptors {received:?} came instead of {expected:?}")))
+}
+
+/// Opens the pipe that came as `fd` anew, so that it is closed at the right time, and gives up the number.
+fn take_input(fd: RawFd) -> io::Result<File> {
+    let input = File::open(format!("/proc/self/fd/{fd}"));
+    let _ = close(fd);
+    input
 }
 
 // Supervision waits for real processes.

@@ -9,12 +9,12 @@ use crate::accel::Accel;
 /// The steps and the time that each gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StopLadder {
-    /// After the ACPI power button is pressed, until SIGTERM. Zero leaves the step out, as for a guest that
+    /// After the ACPI power button is pressed, until SIGINT. Zero leaves the step out, as for a guest that
     /// cannot have booted yet.
     pub powerdown_grace: Duration,
     /// How often the button is pressed in that time: a guest that still boots does not notice the first.
     pub powerdown_every: Duration,
-    /// After SIGTERM to qemu, until SIGKILL.
+    /// After SIGINT to qemu, or SIGTERM to a program without a monitor, until SIGKILL.
     pub terminate_grace: Duration,
 }
 
@@ -36,7 +36,7 @@ pub enum StopStep {
     AlreadyEnded,
     /// The ACPI power button.
     PowerDown,
-    /// SIGTERM to qemu.
+    /// SIGINT to qemu, or SIGTERM to a program without a monitor.
     Terminate,
     /// SIGKILL to qemu.
     Kill,
@@ -56,7 +56,7 @@ impl StopLadder {
         }
     }
 
-    /// Begins with SIGTERM.
+    /// Begins with SIGINT.
     pub fn without_powerdown(self) -> StopLadder {
         StopLadder { powerdown_grace: Duration::ZERO, ..self }
     }
@@ -67,7 +67,7 @@ impl fmt::Display for StopStep {
         f.write_str(match self {
             StopStep::AlreadyEnded => "it had ended before",
             StopStep::PowerDown => "ACPI power-down",
-            StopStep::Terminate => "SIGTERM",
+            StopStep::Terminate => "it was told to quit",
             StopStep::Kill => "SIGKILL",
         })
     }

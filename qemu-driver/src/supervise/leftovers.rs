@@ -20,6 +20,8 @@ pub enum Leftover {
     File(#[serde(with = "path_bytes")] PathBuf),
     /// A directory, unless something is in it.
     EmptyDir(#[serde(with = "path_bytes")] PathBuf),
+    /// A directory of the job's own, with everything in it.
+    Tree(#[serde(with = "path_bytes")] PathBuf),
     /// A copied image that ranks of one host may share: the last one that uses it removes it.
     Copy {
         /// The copy.
@@ -62,6 +64,7 @@ impl Leftover {
             Leftover::Orphan { path, .. } => std::fs::remove_file(path),
             Leftover::File(path) => std::fs::remove_file(path),
             Leftover::EmptyDir(path) => std::fs::remove_dir(path),
+            Leftover::Tree(path) => std::fs::remove_dir_all(path),
             Leftover::Copy { path, lock, delete } => image::release(path, lock, *delete),
             Leftover::Interface(name) => delete_interface(name),
         };
@@ -83,6 +86,7 @@ impl fmt::Display for Leftover {
         match self {
             Leftover::File(path)
             | Leftover::EmptyDir(path)
+            | Leftover::Tree(path)
             | Leftover::Copy { path, .. }
             | Leftover::Orphan { path, .. } => path.display().fmt(f),
             Leftover::Interface(name) => write!(f, "interface {name}"),
@@ -159,10 +163,11 @@ mod tests {
     #[test]
     fn files_go_before_their_directories_and_directories_only_when_empty() {
         let dir = tempfile::tempdir().unwrap();
-        let (ours, shared) = (dir.path().join("ours"), dir.path().join("shared"));
-        for path in [&ours, &shared] {
+        let [ours, shared, tree] = ["ours", "shared", "tree"].map(|name| dir.path().join(name));
+        for path in [&ours, &shared, &tree] {
             std::fs::create_dir(path).unwrap();
         }
+        std::fs::write(tree.join("key"), "").unwrap();
         std::fs::write(ours.join("a.sock"), "").unwrap();
         std::fs::write(shared.join("somebody else's"), "").unwrap();
         let failures = remove_all(
@@ -171,11 +176,13 @@ mod tests {
                 Leftover::EmptyDir(shared.clone()),
                 Leftover::File(ours.join("a.sock")),
                 Leftover::File(ours.join("never made")),
+                Leftover::Tree(tree.clone()),
+                Leftover::Tree(dir.path().join("never made")),
             ],
             Rank::Alive,
         );
         assert_eq!(failures, Vec::<String>::new());
-        assert!(!ours.exists() && shared.exists());
+        assert!(!ours.exists() && shared.exists() && !tree.exists());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::guest::{Guest, Launch};
+use super::guest::{Guest, GuestEnds, Launch};
 use super::leftovers::{self, Leftover};
 use super::protocol::{Command, Event, ProcessEnd, line, take_lines};
 use crate::console::Console;
@@ -167,10 +167,12 @@ impl Keeper {
         self.until(|view| (view.guarding >= count).then_some(())).await
     }
 
-    /// Starts the guest.
+    /// Starts the guest. One with a monitor is asked to shut down by that, and does not hear SIGTERM: batch systems and
+    /// systemd send it to every process of a job, qemu among them, which would cut the guest off.
     pub async fn launch(self, launch: Launch) -> Result<Guest, SuperviseError> {
         let Launch { argv, env, fds } = launch;
-        let (theirs, qmp) = fds.into_parts();
+        let GuestEnds { theirs, has_input, ours } = fds.into_ends();
+        let deaf = ours.has_monitor();
         let program = argv.first().cloned().unwrap_or_default();
         let failed = |reason: String| SuperviseError::Launch { program: program.clone(), reason };
         if argv.is_empty() {
@@ -181,10 +183,11 @@ impl Keeper {
         }
         let raw: Vec<_> = theirs.iter().map(AsFd::as_fd).collect();
         let count = u32::try_from(raw.len()).expect("at most MAX_FDS");
-        self.send(&Command::Launch { argv: argv.clone(), env, fds: count }, &raw).await?;
+        let command = Command::Launch { argv: argv.clone(), env, fds: count, has_input, deaf };
+        self.send(&command, &raw).await?;
         drop(theirs);
         let pid = self.until(|view| view.launched.clone()).await?.map_err(&failed)?;
-        Guest::new(self, pid, qmp).map_err(|error| failed(error.to_string()))
+        Guest::new(self, pid, ours).map_err(|error| failed(error.to_string()))
     }
 
     /// Has the keeper remove what it guards and waits until it is gone; a guest that still runs is killed. Says

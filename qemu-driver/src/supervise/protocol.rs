@@ -30,6 +30,10 @@ pub(super) enum Command {
         env: Vec<(OsString, OsString)>,
         /// How many descriptors come with this line; they become 3, 4, …
         fds: u32,
+        /// Whether the last of them, a pipe, becomes its standard input instead.
+        has_input: bool,
+        /// Whether it is not to hear SIGTERM; SIGINT takes its place.
+        deaf: bool,
     },
     /// The power button was pressed: if the rank dies now, the guest gets the rest of this time, within
     /// bounds.
@@ -37,7 +41,7 @@ pub(super) enum Command {
         /// What the rank would wait, in milliseconds.
         grace_ms: u64,
     },
-    /// SIGTERM, and SIGKILL after a grace time.
+    /// SIGTERM (SIGINT to who is deaf to it), and SIGKILL after a grace time.
     Terminate {
         /// The grace time in milliseconds.
         grace_ms: u64,
@@ -69,7 +73,7 @@ pub(super) enum Event {
         /// Why.
         error: String,
     },
-    /// SIGTERM was sent.
+    /// SIGTERM was sent, or SIGINT.
     Terminating,
     /// SIGKILL was sent.
     Killing,
@@ -146,7 +150,13 @@ mod tests {
                     Leftover::Copy { path: odd.clone().into(), lock: "/l".into(), delete: true },
                 ],
             },
-            Command::Launch { argv: vec![odd.clone()], env: vec![("A".into(), odd)], fds: 2 },
+            Command::Launch {
+                argv: vec![odd.clone()],
+                env: vec![("A".into(), odd)],
+                fds: 2,
+                has_input: true,
+                deaf: true,
+            },
             Command::Finish,
         ];
         let mut bytes: Vec<u8> = commands.iter().flat_map(line).collect();

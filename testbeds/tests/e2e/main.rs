@@ -31,6 +31,7 @@ mod exit_codes;
 mod faults;
 mod harness;
 mod hostile;
+mod images;
 mod kills;
 mod lab;
 mod lab_file;

@@ -64,7 +64,6 @@ fn mtus_end_where_the_netdevs_do() {
 fn names_that_go_into_files_or_qemu_arguments_are_checked() {
     assert!(of(job, "a/b").is_err() && of(job, "").is_err() && of(job, &"j".repeat(65)).is_err());
     assert_eq!(of(job, "13"), Ok("13".to_owned()));
-    assert!(of(user, "joe;rm").is_err() && of(user, "joe2").is_ok());
     assert!(of(domain, "a,b").is_err() && of(domain, "lab.example.org").is_ok());
     assert!(of(word, "host,+x2apic").is_ok() && of(word, "a b").is_err());
 }

@@ -10,11 +10,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::boot::{Boot, BootError};
 use super::super::messages::{Failure, Phase};
-use super::super::plan::GuestPlan;
+use super::super::plan::{Briefing, GuestPlan};
 use super::reset::until_ready;
 use super::steps::{answer, log_of_life, monitor, report_leftovers, stop, until_shutdown, until_urgent};
-use super::{GuestFault, GuestNote, GuestOrder, GuestView, Reply};
-use crate::frame_loop::{Command, LoopHandle};
+use super::{GuestFault, GuestNote, GuestOrder, GuestView, GuestWays, Reply};
+use crate::frame_loop::Command;
+use crate::session::{Commands, Facilities};
 
 /// Lines of the console that a failure shows.
 const CONSOLE_LINES: usize = 20;
@@ -22,8 +23,8 @@ const CONSOLE_LINES: usize = 20;
 pub(super) struct GuestLife {
     plan: Arc<GuestPlan>,
     boot: Boot,
-    handle: LoopHandle,
-    fullest_host_ranks: u32,
+    ways: GuestWays,
+    briefing: Briefing,
     orders: mpsc::UnboundedReceiver<GuestOrder>,
     pub(super) notes: mpsc::UnboundedSender<GuestNote>,
     pub(super) view: watch::Sender<GuestView>,
@@ -56,8 +57,8 @@ impl GuestLife {
     pub(super) fn new(
         plan: GuestPlan,
         keeper: Keeper,
-        handle: LoopHandle,
-        fullest_host_ranks: u32,
+        ways: GuestWays,
+        briefing: Briefing,
         orders: mpsc::UnboundedReceiver<GuestOrder>,
         notes: mpsc::UnboundedSender<GuestNote>,
         view: watch::Sender<GuestView>,
@@ -66,8 +67,8 @@ impl GuestLife {
         Self {
             plan,
             boot,
-            handle,
-            fullest_host_ranks,
+            ways,
+            briefing,
             orders,
             notes,
             view,
@@ -99,7 +100,7 @@ impl GuestLife {
         let notes = self.notes.clone();
         let tell = move |phase| drop(notes.send(GuestNote::Phase(phase)));
         let booted = tokio::select! {
-            booted = self.boot.start(&self.plan, &self.handle, self.fullest_host_ranks, tell) => booted,
+            booted = self.boot.start(&self.plan, &self.ways.handle, &self.briefing, tell) => booted,
             // What was begun is undone below.
             () = until_shutdown(&mut self.orders) => Err(BootError::Stopped),
         };
@@ -113,9 +114,11 @@ impl GuestLife {
                 return None;
             }
         };
+        self.ways.sessions.guest(Some(self.facilities(&guest)));
         self.view.send_modify(|view| view.begin(&guest));
         let death = self.attend(&guest, self.boot.ssh_port()).await;
         self.view.send_modify(|view| view.end(matches!(death, Death::Crashed)));
+        self.ways.sessions.guest(None);
         self.detach().await;
         self.bury(guest, matches!(death, Death::Off)).await;
         match death {
@@ -125,12 +128,22 @@ impl GuestLife {
         }
     }
 
+    /// The ways into the guest.
+    fn facilities(&self, guest: &Guest) -> Facilities {
+        Facilities {
+            console: guest.console().clone(),
+            console_input: guest.console_input().cloned(),
+            commands: if self.plan.no_exec { Commands::Forbidden } else { Commands::Nobody },
+            ssh_port: self.boot.ssh_port(),
+        }
+    }
+
     /// Has the frame loop let go of the guest, so that its sockets are closed.
     async fn detach(&self) {
         let (reply, done) = oneshot::channel();
-        self.handle.send(Command::Detach);
+        self.ways.handle.send(Command::Detach);
         // Commands are obeyed in their order; a loop that is gone has let go too.
-        self.handle.send(Command::Counters(reply));
+        self.ways.handle.send(Command::Counters(reply));
         let _ = done.await;
     }
 

@@ -13,7 +13,7 @@ pub(in crate::job) struct GuestView {
     /// The process of its keeper.
     pub(in crate::job) keeper: Option<u32>,
     /// When its qemu was started.
-    started: Option<Instant>,
+    pub(in crate::job) started: Option<Instant>,
     /// How long it took to be ready.
     pub(in crate::job) boot: Option<Duration>,
     /// How often it was started anew or reset.
@@ -25,7 +25,7 @@ pub(in crate::job) struct GuestView {
     /// Whether the agent in it can be reached.
     pub(in crate::job) agent: Option<bool>,
     /// Its console, once it had one.
-    console: Option<Console>,
+    pub(in crate::job) console: Option<Console>,
 }
 
 impl GuestView {

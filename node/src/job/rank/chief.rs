@@ -26,9 +26,9 @@ pub(super) enum Happening {
 
 impl ChiefState {
     pub(super) fn new(chief: Chief, changes: Changes) -> Self {
-        let Chief { application, notices } = chief;
+        let Chief { application, notices, briefing } = chief;
         Self {
-            coordinator: Coordinator::new(changes.ranks(), application.is_some()),
+            coordinator: Coordinator::new(changes.ranks(), application.is_some()).with_briefing(briefing),
             plan: application,
             application: None,
             notices,
@@ -73,6 +73,7 @@ impl RankLife {
                 Action::Show { rank, phase } => self.notice(Notice::Progress { rank, phase }),
                 Action::Explain { ranks, problem } => self.notice(Notice::Problem { ranks, problem }),
                 Action::Lament { rank, failure } => self.notice(Notice::Failure { rank, failure }),
+                Action::AnnounceHosts(hosts) => self.notice(Notice::Hosts(hosts)),
                 Action::AnnounceReady => self.notice(Notice::AllReady),
                 Action::AnnounceShutdown { reason } => self.notice(Notice::Stopping { reason }),
                 Action::Summarize(counters) => self.notice(Notice::Counters(counters)),

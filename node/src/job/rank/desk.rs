@@ -81,7 +81,10 @@ impl RankLife {
 
     /// Somebody on this host asks.
     pub(super) async fn on_asked(&mut self, asked: Asked) {
-        let Asked { request, answer } = asked;
+        let Asked { request, answer, stream } = asked;
+        if let Request::Session(request) = request {
+            return self.sessions.attach(request, answer, stream);
+        }
         if self.chief.is_some() {
             return self.answer(request, answer).await;
         }
@@ -125,6 +128,8 @@ impl RankLife {
         // Who asked may have given up; what was asked for happens all the same.
         match request {
             Request::Info => drop(answer.send(Answer::Info(chief.changes.info()))),
+            // It begins where somebody is connected.
+            Request::Session(_) => drop(answer.send(Answer::Refused("a session cannot be passed on".into()))),
             Request::Change(words) => self.ask_for_changes(words, answer).await,
             Request::Status => self.ask_how_all_are(answer),
             Request::Reset { ranks, wait } => self.ask_for_reset(ranks, wait, answer),
