@@ -14,6 +14,7 @@ mod help;
 mod host;
 mod options;
 mod per_rank;
+mod seed;
 mod slurm;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use help::long_version;
 pub use host::{HostDefaults, search_domains};
 pub use options::{GRACE, GRACE_EMULATED, Options, RankOptions, Shared};
 pub use per_rank::PerRank;
+pub use seed::SeedOptions;
 pub use slurm::{Portion, SlurmEnv, SlurmFacts, group_limit};
 pub use tunnel::{Reach, Span, Tunnel, host};
 pub use usage::{USAGE_EXIT_CODE, Usage, report_usage, usage_text};
@@ -53,6 +55,22 @@ pub enum Invocation {
     Sim(crate::sim::Options),
     /// Change a job that runs.
     Fault(crate::fault::Options),
+    /// Run a command in guests.
+    Exec(crate::exec::Options),
+    /// The same, as rsh is called.
+    Rsh(crate::rsh::Options),
+    /// Show a guest's console.
+    Console(crate::console::Options),
+    /// Be the way to a guest's ssh port.
+    Port(crate::port::Options),
+    /// Write what a guest would be told.
+    Seed(Box<SeedOptions>),
+    /// Log in to a guest.
+    Ssh(crate::ssh::SshFlags),
+    /// Copy files to and from guests.
+    Cp(crate::ssh::CpFlags),
+    /// Print how ssh reaches guests.
+    SshConfig(crate::ssh::ConfigFlags),
     /// Show jobs.
     Ps(crate::ps::Options),
     /// Show the ranks of a job.
@@ -63,12 +81,6 @@ pub enum Invocation {
     Reset(crate::reset::Options),
     /// Remove what dead jobs have left.
     Gc(crate::gc::Options),
-    /// Log in to a guest.
-    Ssh(crate::ssh::SshFlags),
-    /// Copy files to and from guests.
-    Cp(crate::ssh::CpFlags),
-    /// Print how ssh reaches guests.
-    SshConfig(crate::ssh::ConfigFlags),
     /// Start, show or end a whole lab.
     Lab(crate::lab::Options),
     /// Find what is in the way of guests and their network.
@@ -111,14 +123,19 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
         }
         Some(Command::Sim(flags)) => Invocation::Sim(crate::sim::Options::read(flags)?),
         Some(Command::Fault(flags)) => Invocation::Fault(crate::fault::Options::read(flags)?),
+        Some(Command::Exec(flags)) => Invocation::Exec(crate::exec::Options::read(flags)?),
+        Some(Command::Rsh(flags)) => Invocation::Rsh(crate::rsh::Options::read(flags)?),
+        Some(Command::Console(flags)) => Invocation::Console(crate::console::Options::read(flags)?),
+        Some(Command::Port(flags)) => Invocation::Port(crate::port::Options::read(flags)?),
+        Some(Command::Seed(flags)) => Invocation::Seed(Box::new(SeedOptions::read(*flags)?)),
+        Some(Command::Ssh(flags)) => Invocation::Ssh(flags),
+        Some(Command::Cp(flags)) => Invocation::Cp(flags),
+        Some(Command::SshConfig(flags)) => Invocation::SshConfig(flags),
         Some(Command::Ps(flags)) => Invocation::Ps(crate::ps::Options::read(flags)),
         Some(Command::Status(flags)) => Invocation::Status(crate::status::Options::read(flags)),
         Some(Command::Down(flags)) => Invocation::Down(crate::down::Options::read(flags)?),
         Some(Command::Reset(flags)) => Invocation::Reset(crate::reset::Options::read(flags)?),
         Some(Command::Gc(flags)) => Invocation::Gc(crate::gc::Options::read(flags)),
-        Some(Command::Ssh(flags)) => Invocation::Ssh(flags),
-        Some(Command::Cp(flags)) => Invocation::Cp(flags),
-        Some(Command::SshConfig(flags)) => Invocation::SshConfig(flags),
         Some(Command::Lab(flags)) => Invocation::Lab(crate::lab::Options::read(flags)?),
         Some(Command::Doctor(flags)) => Invocation::Doctor(crate::doctor::Options::read(flags)?),
         Some(Command::Bridge(flags)) => Invocation::Bridge(crate::bridge::Options::read(*flags)?),
@@ -131,14 +148,19 @@ fn help_of(word: Option<&OsString>) -> &'static str {
         Some("up") => "mvpnet up --help",
         Some("sim") => "mvpnet sim --help",
         Some("fault") => "mvpnet fault --help",
+        Some("exec") => "mvpnet exec --help",
+        Some("rsh") => "mvpnet rsh --help",
+        Some("console") => "mvpnet console --help",
+        Some("port") => "mvpnet port --help",
+        Some("seed") => "mvpnet seed --help",
+        Some("ssh") => "mvpnet ssh --help",
+        Some("cp") => "mvpnet cp --help",
+        Some("ssh-config") => "mvpnet ssh-config --help",
         Some("ps") => "mvpnet ps --help",
         Some("status") => "mvpnet status --help",
         Some("down") => "mvpnet down --help",
         Some("reset") => "mvpnet reset --help",
         Some("gc") => "mvpnet gc --help",
-        Some("ssh") => "mvpnet ssh --help",
-        Some("cp") => "mvpnet cp --help",
-        Some("ssh-config") => "mvpnet ssh-config --help",
         Some("lab") => "mvpnet lab --help",
         Some("doctor") => "mvpnet doctor --help",
         Some("bridge") => "mvpnet bridge --help",

@@ -2,7 +2,7 @@
 //! the user is told, and the exit code. What a rank does is the node crate's.
 
 mod digests;
-mod keys;
+pub(crate) mod keys;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 mod plan;

@@ -12,7 +12,6 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use mvpnet_node::control;
 use mvpnet_qemu_driver::names::find_program;
 
 use crate::args::USAGE_EXIT_CODE;
@@ -30,8 +29,6 @@ use place::Place;
 enum SshError {
     #[error(transparent)]
     Job(#[from] JobError),
-    #[error(transparent)]
-    Ask(#[from] control::AskError),
     #[error(
         "{job} has not said yet how its guests are reached: its guests are not started, or it has no directory"
     )]
@@ -50,7 +47,10 @@ impl SshError {
     /// Says it, with the exit code that ssh and scp have for troubles of their own, or that of wrong usage.
     fn say(&self, own: u8) -> ExitCode {
         let _ = writeln!(std::io::stderr(), "mvpnet: {self}");
-        let is_usage = matches!(self, Self::Name(_) | Self::Job(JobError::Several { .. }));
+        let is_usage = match self {
+            Self::Job(error) => error.is_usage(),
+            error => matches!(error, Self::Name(_)),
+        };
         ExitCode::from(if is_usage { USAGE_EXIT_CODE } else { own })
     }
 }

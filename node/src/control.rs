@@ -7,12 +7,11 @@
 //! rank 0 can answer they have answered by it, so that a job can be asked on every host that it is on. That of a bridge
 //! ends in `.bridge.sock`. Only the user whose job it is gets an answer.
 //!
-//! One connection is one request and one answer, each a line of JSON; after a request for a [session](crate::session) the
-//! connection goes on as that. The socket lives as long as the job or the bridge, and a keeper removes it if the process
-//! dies. Beside it lies a [record](Record) of each rank, for what is to be done when nobody answers any more: [`Known`] is
-//! what sockets and records say together.
-//!
-//! Each process of a job has a directory there for what else it needs as long as it lives, `PID.job`.
+//! One connection is one request and one answer, each a line of JSON; after a request for a
+//! [session](crate::session) the connection goes on as that. The socket lives as long as the job or the bridge, and a
+//! keeper removes it if the process dies. Beside it lies a [record](Record) of each rank, for what is to be done when
+//! nobody answers any more: [`Known`] is what sockets and records say together. For what else a process of a job needs as
+//! long as it lives there is a directory, `PID.job`.
 //!
 //! What jobs are asked is here; what bridges are asked is in [`bridge`](crate::bridge).
 

@@ -59,8 +59,8 @@ pub struct Share {
 
 impl Cluster {
     /// Refuses what the guests could not be told, or would understand as something else. The guest's script relies on it:
-    /// what stands in its files is words.
-    pub(crate) fn check(&self, rank: Rank) -> Result<(), SeedError> {
+    /// what stands in its files is words. [`volume`](crate::volume()) does it too.
+    pub fn check(&self, rank: Rank) -> Result<(), SeedError> {
         let wrong = |what: String| Err(SeedError(what));
         if !self.world.contains(rank) {
             return wrong(format!("rank {rank} is outside the job of {} ranks", self.world.size()));
@@ -77,9 +77,10 @@ impl Cluster {
             if mpi.name == self.user || mpi.name == "root" {
                 return wrong(format!("the MPI user `{}` is there already: give it another name", mpi.name));
             }
-            // 65534 is nobody; below 100 numbers belong to the system.
-            if !(100..=60_000).contains(&mpi.uid) {
-                return wrong(format!("uid {} of the MPI user, accounts have 100 to 60000", mpi.uid));
+            // Below 100 numbers belong to the system; directories of whole universities have large ones. 65534 and 65535
+            // are nobody, the last two mean errors.
+            if !(100..=u32::MAX - 2).contains(&mpi.uid) || [65_534, 65_535].contains(&mpi.uid) {
+                return wrong(format!("uid {} of the MPI user is none that a user can have", mpi.uid));
             }
         }
         for directory in self.nfs.iter().chain(self.shares.iter().map(|share| &share.guest_dir)) {

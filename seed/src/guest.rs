@@ -110,7 +110,7 @@ fn environment(cluster: &Cluster, line: impl Fn(&str, &str) -> String) -> String
 fn openmpi(cluster: &Cluster) -> String {
     let mut text = "btl_tcp_if_include = 10.0.0.0/8\noob_tcp_if_include = 10.0.0.0/8\npml = ob1\n".to_owned();
     if cluster.exec {
-        write!(text, "plm_rsh_agent = {AGENT_CALL}\n").expect("a String takes everything");
+        writeln!(text, "plm_rsh_agent = {AGENT_CALL}").expect("a String takes everything");
     }
     text
 }

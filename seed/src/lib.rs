@@ -13,6 +13,8 @@ mod guest;
 mod keys;
 mod merge;
 mod names;
+#[cfg(test)]
+mod testing;
 mod user_files;
 mod volume;
 mod yaml;

@@ -20,7 +20,7 @@ pub(crate) fn text_of(document: &impl Serialize) -> Result<String, SeedError> {
 pub(crate) fn parse(text: &str) -> Result<Option<MarkedYaml<'_>>, (usize, String)> {
     let documents = MarkedYaml::load_from_str(text).map_err(|error| {
         let marker = error.marker();
-        (marker.line(), format!("column {}: {}", marker.col() + 1, error.info()))
+        (marker.line(), format!("{} (column {})", error.info(), marker.col() + 1))
     })?;
     let mut documents = documents.into_iter();
     let first = documents.next();

@@ -9,7 +9,9 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::guests::{CONFIGURATION, GuestFlags};
 use super::help;
 use super::tunnel::TunnelFlags;
-use crate::{bridge, doctor, down, fault, gc, lab, ps, reset, sim, ssh, status};
+use crate::{
+    bridge, console, doctor, down, exec, fault, gc, lab, port, ps, reset, rsh, seed, sim, ssh, status,
+};
 
 /// Headings of `--help`.
 const GUESTS: &str = "Guests";
@@ -130,6 +132,47 @@ pub enum Command {
         disable_help_flag = true,
     )]
     Fault(fault::Flags),
+
+    /// Run a command in guests of a running job, without ssh and network
+    #[command(
+        long_about = exec::LONG_ABOUT,
+        override_usage = exec::USAGE,
+        after_help = exec::AFTER_SHORT,
+        after_long_help = exec::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Exec(exec::Flags),
+
+    /// The same in the calling form of rsh and ssh, for mpirun
+    #[command(
+        long_about = rsh::LONG_ABOUT,
+        override_usage = rsh::USAGE,
+        after_long_help = rsh::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Rsh(rsh::Flags),
+
+    /// Show the console of a guest of a running job, and type at it
+    #[command(
+        long_about = console::LONG_ABOUT,
+        override_usage = console::USAGE,
+        after_long_help = console::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Console(console::Flags),
+
+    /// Be the way to a guest's ssh port, for ssh's ProxyCommand
+    #[command(long_about = port::LONG_ABOUT, override_usage = port::USAGE, disable_help_flag = true)]
+    Port(port::Flags),
+
+    /// Write what a guest would be told by cloud-init, without booting it
+    #[command(
+        long_about = seed::LONG_ABOUT,
+        override_usage = seed::USAGE,
+        after_long_help = seed::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Seed(Box<seed::Flags>),
 
     /// Log in to a guest of a running job, or run a command there
     #[command(

@@ -209,11 +209,13 @@ fn mpi_user(value: &OsStr) -> Result<MpiUser, ValueError> {
 }
 
 fn guest_directory(value: &OsStr) -> Result<PathBuf, ValueError> {
-    const FORM: ValueError = ValueError::Expected("a directory of the guests, from / on and without `..`");
+    const FORM: ValueError =
+        ValueError::Expected("the whole path of a directory in the guests, of letters, digits and `._-+@`");
     let path = Path::new(values::text(value)?);
     let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-    // Space, and what fstab(5) and exports(5) have for themselves.
-    let clean = !path.as_os_str().as_bytes().iter().any(|byte| b" \t#\"\\:,".contains(byte));
+    // fstab(5) and exports(5) have meanings for others.
+    let clean =
+        path.to_str().is_some_and(|path| path.chars().all(|c| c.is_alphanumeric() || "/._-+@".contains(c)));
     if path.is_absolute() && plain && path.file_name().is_some() && clean {
         return Ok(path.components().collect());
     }
@@ -222,7 +224,7 @@ fn guest_directory(value: &OsStr) -> Result<PathBuf, ValueError> {
 
 pub(super) fn share(value: &OsStr) -> Result<Share, ValueError> {
     const FORM: ValueError = ValueError::Expected(
-        "HOSTDIR[:GUESTDIR][,ro], GUESTDIR being the whole path in the guest, without spaces",
+        "HOSTDIR[:GUESTDIR][,ro], GUESTDIR being a whole path of letters, digits and `._-+@`",
     );
     let bytes = value.as_bytes();
     let (bytes, read_only) = match bytes.strip_suffix(b",ro") {

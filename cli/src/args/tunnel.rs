@@ -112,7 +112,7 @@ pub struct Reach {
 
 impl Reach {
     pub(super) fn read(flags: &TunnelFlags, count: u32) -> Result<Self, Usage> {
-        let first = one("--first-rank", &flags.first_rank, number)?.unwrap_or(0);
+        let first = one("--first-rank", &flags.first_rank, values::number)?.unwrap_or(0);
         let last = u64::from(first) + u64::from(count);
         let world = one("--world-size", &flags.world_size, values::ranks)?;
         let world = world.map_or(last, u64::from);
@@ -184,10 +184,6 @@ fn udp_port(value: &OsStr) -> Result<u16, ValueError> {
         Ok(port) if port > 0 => Ok(port),
         _ => Err(ValueError::Expected("a UDP port, 1 to 65535")),
     }
-}
-
-fn number(value: &OsStr) -> Result<u32, ValueError> {
-    values::text(value)?.parse().map_err(|_| ValueError::Expected("a rank's number"))
 }
 
 #[cfg(test)]

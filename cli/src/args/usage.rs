@@ -60,6 +60,15 @@ pub enum Usage {
     /// A change to a running job that is none.
     #[error("{0}\ntry `mvpnet fault --help`")]
     Fault(String),
+    /// Nodes, a time or a command that make no sense.
+    #[error("{0}\ntry `mvpnet exec --help`")]
+    Exec(String),
+    /// What stands where `mvpnet rsh` looks for a host and a command.
+    #[error("{0}\ntry `mvpnet rsh --help`")]
+    Rsh(String),
+    /// A node whose console cannot be meant.
+    #[error("{0}\ntry `mvpnet console --help`")]
+    Console(String),
     /// A flag of `down` that makes no sense.
     #[error("{0}\ntry `mvpnet down --help`")]
     Down(String),
@@ -114,6 +123,9 @@ pub enum Usage {
     /// A host that cannot be found, or an address that is not this machine's.
     #[error("{0}")]
     Tunnel(String),
+    /// A seed that cannot be made.
+    #[error("{0}\ntry `mvpnet seed --help`")]
+    Seed(String),
     /// What guests cannot be told.
     #[error("{0}")]
     Guests(String),

@@ -251,6 +251,11 @@ pub fn mtu(value: &OsStr) -> Result<u32, ValueError> {
     }
 }
 
+/// A rank's number.
+pub fn number(value: &OsStr) -> Result<u32, ValueError> {
+    text(value)?.parse().map_err(|_| ValueError::Expected("a rank's number"))
+}
+
 /// `--ranks`: how many.
 pub fn ranks(value: &OsStr) -> Result<u32, ValueError> {
     let number = text(value)?.parse::<u32>();

@@ -150,6 +150,7 @@ fn run_rank(
     };
     let guests = Guests { world, numbers: Numbers::whole(world), ours, user: options.shared.user.clone() };
     let way_in = WayIn { guests, briefing: parts.briefing().cloned() };
+    let notes = parts.notes();
     let (notices, heard) = mpsc::unbounded_channel();
     let (wish, wishes) = mpsc::unbounded_channel();
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
@@ -159,7 +160,7 @@ fn run_rank(
     let control = spawn_control(
         setup,
         wish,
-        Teller::new(world, Numbers::whole(world), &options),
+        Teller::new(world, Numbers::whole(world), &options).with_notes(notes),
         heard,
         way_in,
         Outside { exit_on_eof: options.shared.exit_on_eof, slurm },

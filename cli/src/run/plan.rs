@@ -15,7 +15,7 @@ use mvpnet_switch::{Config, Rank, Topology, World};
 
 use super::keys::{Briefing, home};
 use super::seed::Configuration;
-use super::share::shares;
+use super::share::{SharePlan, shares};
 use crate::args::{NetKind, RankOptions, Shared, Usage, check};
 use crate::logs::file_in;
 
@@ -99,7 +99,6 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
         Configuration::Image(path) => (Some(Seed::Image(path)), None),
         Configuration::Ours(recipe) => (None, Some(recipe.host_seed())),
     };
-    shares(options)?;
     let machine = Machine {
         job: shared.job.clone(),
         qemu,
@@ -117,6 +116,7 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
             dns_search: shared.domains.clone(),
             tftp: shared.tftp_dir.clone(),
         },
+        shares: shares(options)?.into_iter().map(SharePlan::for_host).collect(),
         console_log: options.console_log.then(|| log_file(options, "con")),
         ..Machine::new(me, world)
     };
@@ -124,7 +124,7 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
         machine,
         seed,
         images: images(options, me)?,
-        no_exec: false,
+        no_exec: !shared.guests.exec,
         link: link_kind(shared.net),
         tap: None,
         socket_dir: shared.socket_dir.clone(),

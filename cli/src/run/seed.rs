@@ -99,6 +99,7 @@ impl Recipe {
             domains: shared.domains.clone(),
             exec: guests.exec,
         };
+        cluster.check(me).map_err(|error| wrong(error.to_string()))?;
         Ok(Self { cluster, own, rank: me })
     }
 
@@ -144,3 +145,6 @@ fn user(options: &RankOptions) -> Result<String, Problem> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use mvpnet_node::job::Problem;
+use mvpnet_qemu_driver::spec::HostShare;
 use mvpnet_seed::Share;
 
 use super::plan::wrong;
@@ -19,8 +20,19 @@ pub struct SharePlan {
     pub told: Share,
 }
 
+impl SharePlan {
+    /// What qemu is told.
+    pub fn for_host(self) -> HostShare {
+        HostShare { tag: self.told.tag, host_dir: self.host_dir, read_only: self.read_only }
+    }
+}
+
 /// The shares of a rank's guest, in the order of the flags.
 pub fn shares(options: &RankOptions) -> Result<Vec<SharePlan>, Problem> {
+    let count = options.shares.len();
+    if count > HostShare::MOST {
+        return Err(wrong(format!("{count} times --share: a guest can have {} at most", HostShare::MOST)));
+    }
     options.shares.iter().enumerate().map(|(place, share)| plan(place, share)).collect()
 }
 

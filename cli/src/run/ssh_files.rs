@@ -132,3 +132,6 @@ fn proxy_command(rank: Rank) -> String {
     let program = program.display().to_string().replace('%', "%%").replace('\'', "'\\''");
     format!("'{program}' port -j {} {}", std::process::id(), rank.index())
 }
+
+#[cfg(test)]
+mod tests;

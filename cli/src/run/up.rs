@@ -155,6 +155,9 @@ impl Job {
                 let housemates = if is_chief { &all[..] } else { &[] };
                 let parts = RankParts::prepare(options, seat, transport.name(), leftovers, housemates, None)?
                     .with_tap(tap.map(TapPlan::tap));
+                if is_chief {
+                    teller = teller.with_notes(parts.notes());
+                }
                 if let (true, Ok(directory)) = (is_chief, &directory) {
                     teller = teller.with_ssh_files(SshFiles::new(
                         directory.path(),

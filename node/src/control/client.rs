@@ -77,13 +77,15 @@ pub fn socket_of(process: u32) -> Option<PathBuf> {
     sockets.find(|(other, _)| *other == process).map(|(_, path)| path)
 }
 
-/// Asks the job that has this process on this host for a session: the connection that has become one.
+/// Asks the job that this process belongs to for a session: the connection that has become one.
 pub(crate) fn open_session(process: u32, request: &SessionRequest) -> Result<UnixStream, AskError> {
     let path = socket_of(process).ok_or(AskError::Over(Kind::Job, process))?;
     match connect(Kind::Job, &path, &Request::Session(request.clone()), None)? {
         (Answer::Session, stream) => Ok(stream),
         (Answer::Refused(why), _) => Err(AskError::Refused(why)),
-        (_, _) => Err(AskError::Ended(Kind::Job)),
+        (Answer::Info(_) | Answer::Status(_) | Answer::Done(_) | Answer::Failed(_), _) => {
+            Err(AskError::Ended(Kind::Job))
+        }
     }
 }
 

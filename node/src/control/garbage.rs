@@ -166,8 +166,8 @@ fn kind_of(leftover: &Leftover) -> Option<&'static str> {
     match leftover {
         Leftover::File(path) if is_stale_socket(path) => Some("socket"),
         Leftover::File(path) => path.is_file().then_some("file"),
-        Leftover::Tree(path) => is_dir(path).then_some("directory"),
         Leftover::EmptyDir(path) => is_empty(path).then_some("directory"),
+        Leftover::Tree(path) => is_directory(path).then_some("directory"),
         Leftover::Copy { lock, .. } => is_released(lock).then_some("copied image"),
         Leftover::Interface(name) => Path::new("/sys/class/net").join(name).exists().then_some("interface"),
         Leftover::Orphan { path, launcher } => {
@@ -188,7 +188,7 @@ fn named_by_process(directory: &Path, records: &[Found], here: &Realm) -> Vec<Ga
             let is_dead = !is_known && is_left_by(number, &path, records, here);
             let usable = match what {
                 "socket" => is_stale_socket(&path),
-                "directory" => is_dir(&path),
+                "directory" => is_directory(&path),
                 _ => true,
             };
             (is_dead && usable).then(|| Garbage {
@@ -202,6 +202,10 @@ fn named_by_process(directory: &Path, records: &[Found], here: &Realm) -> Vec<Ga
         .collect();
     found.sort_by(|one, other| one.at.cmp(&other.at));
     found
+}
+
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
 }
 
 /// The process in the name of something of ours in a control directory, and what it is.
@@ -251,10 +255,6 @@ fn is_stale_socket(path: &Path) -> bool {
     let answers = UnixStream::connect(path).is_ok()
         || UnixDatagram::unbound().is_ok_and(|probe| probe.connect(path).is_ok());
     is_socket && !answers
-}
-
-fn is_dir(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|found| found.is_dir())
 }
 
 fn is_empty(directory: &Path) -> bool {

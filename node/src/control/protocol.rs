@@ -30,6 +30,8 @@ pub enum Request {
     Info,
     /// Let these happen, in their order. Each is a [`Change`](mvpnet_transports::link::Change) in words.
     Change(Vec<String>),
+    /// Join me to a service of a rank. After [`Answer::Session`] the connection is the session.
+    Session(SessionRequest),
     /// How are your ranks?
     Status,
     /// Come to an end. The answer comes at once.
@@ -44,8 +46,6 @@ pub enum Request {
         /// Whether the answer has to wait until they are up again.
         wait: bool,
     },
-    /// Join me to a service of a rank. After [`Answer::Session`] the connection is the session.
-    Session(SessionRequest),
 }
 
 /// What a job answers.

@@ -154,6 +154,9 @@ pub enum Message {
     Change(ChangeOrder),
     /// To rank 0: they are made.
     Changed(ChangeDone),
+    /// From any rank to any: a part of a session. Not JSON.
+    #[serde(skip)]
+    Session(Packet),
     /// From rank 0, before anything is started: which job this is.
     Job(JobInfo),
     /// To rank 0: somebody on the rank's host asks what only rank 0 can answer.
@@ -186,9 +189,6 @@ pub enum Message {
         /// The answer.
         said: Said,
     },
-    /// From any rank to any: a part of a session. Not JSON.
-    #[serde(skip)]
-    Session(Packet),
 }
 
 /// What rank 0 asks of every rank.

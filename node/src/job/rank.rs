@@ -160,8 +160,9 @@ struct RankLife {
 
 /// Lives one rank's part of the job; returns when it is over and the frame loop was told to stop.
 pub async fn live(setup: RankSetup) -> RankEnd {
-    let RankSetup { me, world, numbers, host, problem, guest, handle, directory, briefed, .. } = setup;
-    let (mut events, mut wishes, chief, answers) = (setup.events, setup.wishes, setup.chief, setup.answers);
+    let RankSetup { me, world, numbers, host, problem, guest, handle, answers, directory, briefed, .. } =
+        setup;
+    let (mut events, mut wishes, chief) = (setup.events, setup.wishes, setup.chief);
     let has_taps = guest.as_ref().is_some_and(|plan| plan.tap.is_some());
     let facts = Facts::of(host.clone(), guest.as_ref());
     let chief = chief.map(|chief| {

@@ -8,20 +8,23 @@
 umask 022
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${MVPNET_ROOT:-}
+JOB='' WSIZE='' RANK='' NAME='' LOGIN='' MPI_USER='' MPI_UID='' NFS='' PROXY='' EXEC=''
 # shellcheck source=/dev/null
 . "$here/config" || exit 1
+: "$JOB" "$WSIZE"
 
 say() { echo "mvpnet: $*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
 systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
 put() { # FILE MODE: standard input becomes the file, all of it or nothing
-    mkdir -p "${1%/*}" &&
-        (umask 077 && cat >"$1.mvpnet-new") &&
-        chmod "$2" "$1.mvpnet-new" &&
-        mv -f "$1.mvpnet-new" "$1" || { say "$1 cannot be written"; return 1; }
-    if have restorecon; then restorecon "$1" 2>/dev/null; fi
-    return 0
+    if mkdir -p "${1%/*}" && (umask 077 && cat >"$1.mvpnet-new") &&
+        chmod "$2" "$1.mvpnet-new" && mv -f "$1.mvpnet-new" "$1"; then
+        if have restorecon; then restorecon "$1" 2>/dev/null; fi
+        return 0
+    fi
+    say "$1 cannot be written"
+    return 1
 }
 
 without_block() { # FILE: without what an earlier boot put there
@@ -159,7 +162,7 @@ later() { # the steps that have to wait
     put "$root/var/lib/cloud/scripts/per-boot/00-mvpnet" 755 <<SCRIPT
 #!/bin/sh
 # Written by mvpnet on every boot.
-if [ -f "$here/setup" ]; then exec sh "$here/setup" final; fi
+if [ -f '$here/setup' ]; then exec sh '$here/setup' final; fi
 SCRIPT
     systemd || return 0
     start_unit mvpnet-users.service <<UNIT
@@ -216,8 +219,15 @@ keys_of() { # NAME
     done <"$here/authorized_keys"
     chown "$uid:$gid" "$ssh" "$ssh/$name" "$ssh/$name.pub" "$ssh/authorized_keys"
     if have restorecon; then restorecon -R "$ssh" 2>/dev/null; fi
+    may_log_in "$1"
+}
+
+may_log_in() { # NAME, whose shell and what more account() has found
+    [ -z "$root" ] && [ "$1" != root ] || return 0
     # Not every system has a bash, and sshd lets nobody in without a shell.
-    if [ -z "$root" ] && [ "$1" != root ] && [ ! -x "$shell" ] && have usermod; then usermod -s /bin/sh "$1"; fi
+    if [ ! -x "$shell" ]; then sed -i "s|^\($1:.*:\)$shell\$|\1/bin/sh|" /etc/passwd; fi
+    # Without PAM, sshd takes an account without a password for one that is closed.
+    if [ -f /etc/alpine-release ]; then sed -i "s/^$1:!:/$1:*:/" /etc/shadow; fi
     return 0
 }
 
@@ -229,6 +239,7 @@ users() {
     return $status
 }
 
+# The following say in `why` what they could not do.
 mounted() { grep -qF " $1 " /proc/mounts; }
 
 shares() {
@@ -236,9 +247,10 @@ shares() {
     while read -r tag directory; do
         if mounted "$directory"; then continue; fi
         mkdir -p "$directory"
-        why=$(mount -t virtiofs "$tag" "$directory" 2>&1) ||
-            why=$(mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288 "$tag" "$directory" 2>&1) ||
-            { say "$directory cannot be mounted (kernel without virtiofs and 9p?): $why"; status=1; }
+        if mount -t virtiofs "$tag" "$directory" 2>/dev/null; then continue; fi
+        if why=$(mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288 "$tag" "$directory" 2>&1); then continue; fi
+        why="$directory: neither virtiofs nor 9p (does the kernel have one of them?): $why"
+        status=1
     done <"$here/shares"
     return $status
 }
@@ -256,11 +268,12 @@ nfs_server() {
     mkdir -p "$NFS" && chown "$uid:$gid" "$NFS"
     echo "\"$NFS\" 10.0.0.0/8(rw,sync,no_root_squash,no_subtree_check)" | put /etc/exports.d/mvpnet.exports 644
     printf '[nfsd]\nvers3=n\nvers4=y\n' | put /etc/nfs.conf.d/mvpnet.conf 644
-    if [ -d /run/systemd/system ]; then
-        why=$(systemctl start nfs-server.service 2>&1)
+    if systemd; then
+        why=$(systemctl start nfs-server.service 2>&1) || return
     else
-        why=$(rc-service nfs start 2>&1)
-    fi && why=$(exportfs -ra 2>&1)
+        why=$(rc-service nfs start 2>&1) || return
+    fi
+    why=$(exportfs -ra 2>&1)
 }
 
 nfs_client() {
@@ -281,25 +294,24 @@ nfs() {
 
 mounts() { # for ever: packages may come late, and so may rank 0
     tried=0
-    until shares 2>/dev/null && nfs; do
+    until shares && nfs; do
         tried=$((tried + 1))
-        if [ $((tried % 30)) = 1 ]; then say "$NFS: still trying: $why"; fi
+        if [ $((tried % 30)) = 1 ]; then say "still trying: $why"; fi
         sleep 2
     done
 }
 
 final() {
     hosts
-    users || say "the account $missing is not there, it has no keys of the job"
-    shares
-    [ -n "$NFS" ] || return 0
+    users || say "there is no account $missing, it has no keys of the job"
+    if shares && nfs; then return; fi
+    systemd || mounts &
     # Those that mount wait for the one that serves, but not for ever.
-    left=60
-    if ! nfs && ! systemd; then mounts & fi
-    until nfs; do
+    left=90
+    until shares && nfs; do
         left=$((left - 1))
-        if [ "$left" -le 0 ] || { ! have exportfs && ! have mount.nfs; }; then
-            say "$NFS is not there: $why"
+        if [ "$left" = 0 ] || [ -z "$NFS" ] || { ! have exportfs && ! have mount.nfs; }; then
+            say "$why"
             return
         fi
         sleep 2
@@ -313,6 +325,7 @@ boot)
     environment
     mpi_group
     agent
+    if [ -z "$NFS" ]; then rm -f "$root/etc/exports.d/mvpnet.exports"; fi
     later
     ;;
 users | mounts | final) "$1" ;;

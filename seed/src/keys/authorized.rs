@@ -28,10 +28,17 @@ impl AuthorizedKey {
             Err(plain) => {
                 let options = end_of_options(line)?;
                 let rest = line[options..].trim_start();
-                if rest.is_empty() || key_at(rest).is_err() {
-                    return Err(key_at(rest).err().filter(|_| !looks_like_kind(line)).unwrap_or(plain));
+                match key_at(rest) {
+                    Ok(_) => line.len() - rest.len(),
+                    // A line that meant to begin with its kind; or it has but one word.
+                    Err(_)
+                        if rest.is_empty()
+                            || ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| line.starts_with(kind)) =>
+                    {
+                        return Err(plain);
+                    }
+                    Err(behind_options) => return Err(behind_options),
                 }
-                line.len() - rest.len()
             }
         };
         let end = start + key_at(&line[start..])?;
@@ -125,7 +132,7 @@ fn key_at(text: &str) -> Result<usize, KeyError> {
         rest.get(..usize::try_from(length).ok()?)
     });
     match named {
-        Some(name) if name == kind.as_bytes() && octets.len() > 4 + name.len() => {
+        Some(name) if name == kind.as_bytes() && is_whole(kind, &octets) => {
             let data_at = text.find(data).expect("it is a word of the text");
             Ok(data_at + data.len())
         }
@@ -133,8 +140,30 @@ fn key_at(text: &str) -> Result<usize, KeyError> {
             let name = shortened(&String::from_utf8_lossy(name)).to_owned();
             error(format!("the line says `{}` and its data `{name}`", shortened(kind)))
         }
+        Some(name) if name == kind.as_bytes() => {
+            error(format!("the data after `{}` are cut off, or a line is broken", shortened(kind)))
+        }
         _ => error(format!("the data after `{}` are no key", shortened(kind))),
     }
+}
+
+/// Whether all of a key is there. The kinds known today are strings with their lengths in front (RFC 4253 §6.6, RFC 5656
+/// §3.1, RFC 8709 §4); certificates and kinds to come have other fields too.
+fn is_whole(kind: &str, octets: &[u8]) -> bool {
+    const KNOWN: [&str; 4] = ["ssh-rsa", "ssh-dss", "ssh-ed25519", "sk-ssh-ed25519@openssh.com"];
+    let ecdsa = ["ecdsa-sha2-", "sk-ecdsa-sha2-"].iter().any(|begin| kind.starts_with(begin));
+    if kind.contains("-cert-") || !(ecdsa || KNOWN.contains(&kind)) {
+        return octets.len() > 4 + kind.len();
+    }
+    let mut rest = octets;
+    let mut strings = 0;
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        let Ok(length) = usize::try_from(u32::from_be_bytes(*length)) else { return false };
+        let Some(next) = behind.get(length..) else { return false };
+        rest = next;
+        strings += 1;
+    }
+    rest.is_empty() && strings >= 2
 }
 
 /// Whether sshd could know a kind of this name: RFC 4251 §6 says what names look like.
@@ -164,4 +193,148 @@ fn end_of_options(line: &str) -> Result<usize, KeyError> {
 fn shortened(word: &str) -> &str {
     let end = word.char_indices().nth(40).map_or(word.len(), |(index, _)| index);
     &word[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEN0oZVtcsVvlKnX2Lz7zvJmr4AbyvbnCbcc0S7Zc2SB";
+
+    /// The data of a key of this kind, as far as anybody but sshd looks at them.
+    fn key_of(kind: &str) -> String {
+        let mut data = u32::try_from(kind.len()).unwrap().to_be_bytes().to_vec();
+        data.extend_from_slice(kind.as_bytes());
+        data.extend_from_slice(&[0, 0, 0, 3, 1, 2, 3]);
+        format!("{kind} {}", STANDARD.encode(data))
+    }
+
+    fn why(line: &str) -> String {
+        AuthorizedKey::parse(line).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn keys_of_every_kind_are_taken() {
+        let kinds = [
+            "ssh-rsa",
+            "ssh-dss",
+            "ssh-ed25519",
+            "ecdsa-sha2-nistp256",
+            "ecdsa-sha2-nistp384",
+            "ecdsa-sha2-nistp521",
+            "sk-ssh-ed25519@openssh.com",
+            "sk-ecdsa-sha2-nistp256@openssh.com",
+            "ssh-ed25519-cert-v01@openssh.com",
+            "rsa-sha2-512-cert-v01@openssh.com",
+            "ssh-mldsa44-ed25519@example.org",
+        ];
+        for kind in kinds {
+            let line = format!("{} alice@laptop, at home", key_of(kind));
+            let key = AuthorizedKey::parse(&line).unwrap_or_else(|error| panic!("{kind}: {error}"));
+            assert_eq!(key.line(), line);
+            assert_eq!(key.key(), key_of(kind));
+        }
+    }
+
+    #[test]
+    fn options_end_at_the_first_blank_outside_quotes() {
+        let options = [
+            "restrict",
+            "no-pty,no-X11-forwarding",
+            r#"command="echo \"a, b\" ssh-rsa",from="10.0.0.0/8,!10.1.1.1""#,
+            "cert-authority,principals=\"alice,bob\"",
+            "environment=\"A=b c\"\t",
+            "expiry-time=\"20270101\",permitopen=\"[::1]:80\"",
+        ];
+        for option in options {
+            let key = AuthorizedKey::parse(&format!("{option} {ED25519} a comment")).unwrap();
+            assert_eq!(key.key(), ED25519, "{option}");
+        }
+    }
+
+    #[test]
+    fn lines_of_other_systems_are_keys_too() {
+        for line in [format!("{ED25519}\r\n"), format!("  {ED25519}\t"), format!("\u{feff}{ED25519} a")] {
+            assert_eq!(AuthorizedKey::parse(&line).unwrap().key(), ED25519);
+        }
+        assert_eq!(
+            AuthorizedKey::parse(&format!("{ED25519} Jürgen")).unwrap().line(),
+            format!("{ED25519} Jürgen")
+        );
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_with_a_reason() {
+        insta::assert_snapshot!(
+            [
+                "",
+                "# ssh-ed25519 AAAA",
+                "-----BEGIN OPENSSH PRIVATE KEY-----",
+                "PuTTY-User-Key-File-3: ssh-ed25519",
+                "---- BEGIN SSH2 PUBLIC KEY ----",
+                "hello",
+                "ssh-ed25519",
+                "ssh-ed25519 AAAA",
+                "ssh-ed25519 not base64!",
+                &ED25519.replace("ssh-ed25519", "ssh-rsa"),
+                &ED25519[..60],
+                "restrict",
+                "restrict ssh-ed25519",
+                "restrict ssh-ed25519 AAAA",
+                &format!("command=\"unclosed {ED25519}"),
+                &format!("{ED25519}\u{7}"),
+                "1024 65537 1234567890 old@protocol",
+            ]
+            .map(|line| format!("{line:?}\n    {}", why(line)))
+            .join("\n"),
+        );
+        assert!(why(&format!("{ED25519} {}", "x".repeat(MAX_LINE))).contains("at most 16384"));
+    }
+
+    #[test]
+    fn a_file_gives_its_keys_once_and_a_warning_for_each_other_line() {
+        let text =
+            format!("\u{feff}# mine\r\n\r\n{ED25519} a\r\n{ED25519} a\n  nonsense\n{}", key_of("ssh-rsa"));
+        let (keys, warnings) = AuthorizedKey::all_in(&text);
+        assert_eq!(keys.len(), 2);
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].to_string().starts_with("line 5: "), "{}", warnings[0]);
+    }
+
+    #[test]
+    fn the_file_of_a_private_key_is_one_error() {
+        let text = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmU=\n-----END OPENSSH PRIVATE KEY-----\n";
+        let (keys, errors) = AuthorizedKey::all_in(text);
+        assert!(keys.is_empty());
+        assert_eq!(errors, [private_key()]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_is_found_behind_any_options(
+            words in prop::collection::vec("[a-z-]{1,8}(=\"([^\"\\\\\u{0}-\u{1f}\u{7f}-\u{9f}]|\\\\\")*\")?", 1..4),
+            kind in "[a-z]{2,6}-[a-z0-9]{1,9}(@[a-z]{1,5}\\.org)?",
+            comment in "[ -~]{0,20}",
+        ) {
+            let (options, key) = (words.join(","), key_of(&kind));
+            let parsed = AuthorizedKey::parse(&format!("{options} {key} {comment}")).unwrap();
+            prop_assert_eq!(parsed.key(), key);
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(line in any::<String>()) {
+            let _ = AuthorizedKey::parse(&line);
+            let _ = AuthorizedKey::all_in(&line);
+        }
+
+        #[test]
+        fn a_line_that_is_taken_is_one_line(line in "[ -~\t\r\n]{0,40}") {
+            let line = format!("{ED25519}{line}");
+            if let Ok(key) = AuthorizedKey::parse(&line) {
+                prop_assert!(!key.line().contains(['\r', '\n']));
+            }
+        }
+    }
 }

@@ -140,3 +140,75 @@ fn private_text(key: &PrivateKey) -> String {
 fn public_text(key: &PrivateKey) -> String {
     key.public_key().to_openssh().expect("a public key has a text")
 }
+
+#[cfg(test)]
+mod tests {
+    use mvpnet_switch::World;
+
+    use super::*;
+    use crate::AuthorizedKey;
+
+    fn rank(index: u32) -> Rank {
+        World::new(100).unwrap().rank(index).unwrap()
+    }
+
+    #[test]
+    fn a_secret_is_64_digits_and_back() {
+        let secret = JobSecret::new(std::array::from_fn(|index| index as u8 * 7));
+        assert_eq!(JobSecret::from_hex(&secret.to_hex()), Ok(secret.clone()));
+        assert_eq!(JobSecret::from_hex(&format!("{}\n", secret.to_hex().to_uppercase())), Ok(secret));
+        for text in
+            ["", "00", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64), &"+0".repeat(32), &"é".repeat(32)]
+        {
+            assert!(JobSecret::from_hex(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_rank_comes_to_the_same_keys() {
+        let [one, other] = [(); 2].map(|()| JobKeys::of(&JobSecret::new([1; 32])));
+        assert_eq!(one.user_private(), other.user_private());
+        assert_eq!(one.host_private(rank(3)), other.host_private(rank(3)));
+        // What a job of an earlier version has put into its guests opens them still.
+        insta::assert_snapshot!(format!("{}\n{}", one.user_public(), one.host_public(rank(3))));
+    }
+
+    #[test]
+    fn no_two_purposes_jobs_or_ranks_share_a_key() {
+        let jobs = [1, 2].map(|octet| JobKeys::of(&JobSecret::new([octet; 32])));
+        let mut lines: Vec<String> = jobs
+            .iter()
+            .flat_map(|job| [job.user_public(), job.host_key(rank(0)), job.host_key(rank(1))])
+            .map(|line| line.split(' ').nth(1).unwrap().to_owned())
+            .collect();
+        lines.sort();
+        lines.dedup();
+        assert_eq!(lines.len(), 6);
+    }
+
+    #[test]
+    fn public_keys_are_authorized_keys() {
+        let job = JobKeys::of(&JobSecret::new([1; 32]));
+        for line in [job.user_public(), job.host_public(rank(99))] {
+            assert_eq!(AuthorizedKey::parse(&line).unwrap().line(), line);
+        }
+    }
+
+    #[test]
+    fn keys_that_were_prepared_are_those_that_are_made_one_by_one() {
+        let [prepared, fresh] = [(); 2].map(|()| JobKeys::of(&JobSecret::new([1; 32])));
+        prepared.prepare_hosts(2);
+        prepared.prepare_hosts(4);
+        prepared.prepare_hosts(1);
+        for index in 0..6 {
+            assert_eq!(prepared.host_key(rank(index)), fresh.host_key(rank(index)));
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_printed_shows_the_secret() {
+        let secret = JobSecret::new([0xab; 32]);
+        let shown = format!("{secret:?} {:?}", JobKeys::of(&secret));
+        assert!(!shown.contains("abab") && !shown.contains("171") && !shown.contains("PRIVATE"), "{shown}");
+    }
+}

@@ -96,3 +96,46 @@ fn quoted(path: &Path) -> String {
     let path = one_line(&path.display().to_string()).replace('%', "%%");
     if path.contains([' ', '\t', '#', '=']) { format!("\"{path}\"") } else { path }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::JobSecret;
+
+    fn hosts(world: World) -> Vec<SshHost> {
+        let mut hosts: Vec<SshHost> = world
+            .ranks()
+            .map(|rank| SshHost { rank, port: 2200 + rank.index() as u16, proxy_command: None })
+            .collect();
+        hosts[1].proxy_command = Some("mvpnet port -j demo 1".to_owned());
+        hosts
+    }
+
+    #[test]
+    fn a_host_reaches_guests_by_name_number_and_address() {
+        let world = World::new(3).unwrap();
+        let identity = Path::new("/run/user/1000/mvpnet/42 job/id_ed25519");
+        insta::assert_snapshot!(ssh_config(
+            &hosts(world),
+            "alice",
+            identity,
+            Path::new("/tmp/50%/known_hosts")
+        ));
+    }
+
+    #[test]
+    fn a_rank_is_a_line_with_all_of_its_names() {
+        let world = World::new(3).unwrap();
+        let keys = JobKeys::of(&JobSecret::new([1; 32]));
+        let mut hosts = hosts(world);
+        hosts.swap(0, 2);
+        insta::assert_snapshot!(known_hosts(&keys, world, &hosts));
+        assert_eq!(guest_known_hosts(&keys, world), known_hosts(&keys, world, &[]));
+    }
+
+    #[test]
+    fn a_line_break_in_a_name_begins_no_directive() {
+        let text = ssh_config(&[], "a\nProxyCommand x", Path::new("/a\nb"), Path::new("/k"));
+        assert!(text.lines().all(|line| !line.trim_start().starts_with("ProxyCommand")), "{text}");
+    }
+}

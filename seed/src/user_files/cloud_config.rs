@@ -65,13 +65,16 @@ const KEYS: [(&str, Wanted); 29] = [
 
 /// Reads YAML; the error is a sentence with the line.
 pub(super) fn parse(text: &str) -> Result<Option<MarkedYaml<'_>>, String> {
-    // The parser's own words for it are hard to understand.
-    let tab = text.lines().position(|line| line.trim_start_matches(' ').starts_with('\t'));
-    yaml::parse(text).map_err(|(line, what)| match tab {
-        Some(index) if index < line + 1 => {
-            format!("line {}: a tab where YAML wants blanks", index + 1)
+    yaml::parse(text).map_err(|(line, what)| {
+        // The parser's own words for it are hard to understand, and it notices one line later at times.
+        let has_tab = |line: &usize| {
+            let text = text.lines().nth(line.wrapping_sub(1)).unwrap_or_default();
+            text.trim_start_matches(' ').starts_with('\t')
+        };
+        match [line, line.saturating_sub(1)].into_iter().find(has_tab) {
+            Some(line) => format!("line {line}: a tab where YAML wants blanks"),
+            None => format!("line {line}: {what}"),
         }
-        _ => format!("line {line}, {what}"),
     })
 }
 

@@ -50,6 +50,12 @@ impl UserData {
             return Ok(None);
         }
         let kind = kind_of(&text).ok_or_else(|| unknown(&text))?;
+        // Headings alone, as manuals show them: cloud-init would take it for nothing too, and complain.
+        if kind == Kind::CloudConfig
+            && text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
+        {
+            return Ok(None);
+        }
         check(kind, &text)?;
         Ok(Some(Self { kind, text }))
     }

@@ -214,7 +214,8 @@ fn two_guests_of_a_host_do_not_write_to_one_image() {
     let Some(_turn) = begin(&needs) else { return };
     let image = Image::of("tiny.img");
     fs::set_permissions(&image.path, fs::Permissions::from_mode(0o644)).unwrap();
-    let refused = Job::new(Launcher::Mpich, 2).tiny().flags(["-i", &format!("{},mvpctl=", image.text())]).run();
+    let refused =
+        Job::new(Launcher::Mpich, 2).tiny().flags(["-i", &format!("{},mvpctl=", image.text())]).run();
     refused.assert_code(2);
     refused.assert_said("the guests of ranks 0 and 1 would write to it");
     refused.assert_said("mvpctl=o");

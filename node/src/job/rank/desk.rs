@@ -83,6 +83,7 @@ impl RankLife {
     pub(super) async fn on_asked(&mut self, asked: Asked) {
         let Asked { request, answer, stream } = asked;
         if let Request::Session(request) = request {
+            // Whatever rank it is with, it begins here.
             return self.sessions.attach(request, answer, stream);
         }
         if self.chief.is_some() {
@@ -128,11 +129,13 @@ impl RankLife {
         // Who asked may have given up; what was asked for happens all the same.
         match request {
             Request::Info => drop(answer.send(Answer::Info(chief.changes.info()))),
-            // It begins where somebody is connected.
-            Request::Session(_) => drop(answer.send(Answer::Refused("a session cannot be passed on".into()))),
             Request::Change(words) => self.ask_for_changes(words, answer).await,
             Request::Status => self.ask_how_all_are(answer),
             Request::Reset { ranks, wait } => self.ask_for_reset(ranks, wait, answer),
+            // Those of this host do not come here, and a rank passes on none.
+            Request::Session(_) => {
+                drop(answer.send(Answer::Refused("a session begins on its own host".into())))
+            }
             Request::Down { hurry } => {
                 let _ = answer.send(Answer::Done(chief.changes.info()));
                 let by = if hurry { "mvpnet down --force" } else { "mvpnet down" };

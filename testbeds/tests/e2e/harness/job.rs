@@ -5,12 +5,13 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::home::Home;
 use super::leftovers::Before;
 use super::processes::MARK;
 use super::running::{Ended, Running};
-use super::setting::{Launcher, loadgen, tiny, tiny_cmdline, two_hosts};
+use super::setting::{Launcher, debian, loadgen, tiny, tiny_cmdline, two_hosts};
 
 /// The application that keeps a job running until the test says how it is to end: with this exit code, or by this
 /// signal where the code is given as `-N`.
@@ -34,6 +35,8 @@ pub struct Job {
     pub(super) ranks_per_host: Option<u32>,
     /// Where its logs are, in its directory.
     pub(super) logs: &'static str,
+    /// How long its guests may take to boot: emulated, several on a busy machine.
+    pub(super) boot: Duration,
     /// Directories in its own that it makes and that stay, empty.
     pub(super) made: Vec<&'static str>,
     /// Whose program is started.
@@ -64,6 +67,7 @@ impl Job {
             home: Home::new(),
             ranks_per_host: None,
             logs: "log",
+            boot: Duration::from_secs(180),
             made: Vec::new(),
             program: launcher,
             prefix: Vec::new(),
@@ -96,6 +100,12 @@ impl Job {
             "-m",
             "256",
         ])
+    }
+
+    /// Guests: the Debian guest, from its disk alone, which is only read.
+    pub fn debian(self) -> Self {
+        let job = self.flag("-i").flag(debian()).flags(["--overlay", "-m", "1024", "-T", "600"]);
+        Self { boot: Duration::from_secs(640), ..job }
     }
 
     /// Load generators in place of guests, with their script. The kernel is never looked at.

@@ -29,6 +29,10 @@ pub enum Need {
     Guests,
     /// The tiny guest as this disk image.
     Disk(&'static str),
+    /// The Debian guest's disk, and qemu.
+    Debian,
+    /// Programs that run commands on many hosts over ssh.
+    ManyHosts,
     /// Wireshark's tools.
     Wireshark,
     /// Being root.
@@ -77,6 +81,11 @@ pub fn tiny(file: &str) -> PathBuf {
 /// The kernel command line that the tiny guest wants.
 pub fn tiny_cmdline() -> String {
     std::fs::read_to_string(tiny("cmdline")).expect("the tiny guest was looked for").trim().to_owned()
+}
+
+/// The Debian guest's disk.
+pub fn debian() -> PathBuf {
+    directory("MVPNET_DEBIAN", "target/debian").join("debian.qcow2")
 }
 
 /// The load generator, which cargo builds for these tests.
@@ -176,6 +185,8 @@ impl Need {
                 .or_else(|| program("ssh"))
                 .or_else(|| file(tiny("kernel"), "testbeds/tiny/build")),
             Self::Disk(name) => file(tiny(name), "testbeds/tiny/build --disk"),
+            Self::Debian => program("qemu-system-x86_64").or_else(|| file(debian(), "testbeds/debian/build")),
+            Self::ManyHosts => ["pdsh", "parallel-ssh"].into_iter().find_map(program),
             Self::Wireshark => program("tshark").or_else(|| program("capinfos")),
             Self::Servers => {
                 let tools = ["ip", "unshare", "ethtool", "iperf3", "ping"];
