@@ -26,8 +26,6 @@ use tracing::Instrument;
 use super::{AgentTimes, ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest};
 
 mod script;
-#[cfg(test)]
-mod tests;
 
 /// The most standard input that a command gets, in octets.
 pub(super) const MAX_STDIN: usize = 4 << 20;

@@ -418,23 +418,24 @@ impl Decoder {
     /// The next frame, if it is there whole.
     #[expect(clippy::should_implement_trait, reason = "more may come after none")]
     pub fn next(&mut self) -> Option<Result<Frame, Violation>> {
-        if self.hunting {
-            self.skip_to_hello();
-        } else {
-            let zeros = self.rest().iter().take_while(|&&octet| octet == 0).count();
-            self.start += zeros;
-        }
-        let frame = self.parse()?;
-        match frame {
-            Ok(_) => self.hunting = false,
-            Err(_) if self.hunting => {
-                // It only looked like a HELLO.
-                self.start += 1;
-                return self.next();
+        loop {
+            if self.hunting {
+                self.skip_to_hello();
+            } else {
+                self.start += self.rest().iter().take_while(|&&octet| octet == 0).count();
             }
-            Err(_) => self.hunting = true,
+            let frame = self.parse()?;
+            match frame {
+                Err(_) if self.hunting => {
+                    // It only looked like a HELLO.
+                    self.start += 1;
+                    continue;
+                }
+                Ok(_) => self.hunting = false,
+                Err(_) => self.hunting = true,
+            }
+            return Some(frame);
         }
-        Some(frame)
     }
 
     fn rest(&self) -> &[u8] {
