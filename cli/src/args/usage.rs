@@ -72,6 +72,9 @@ pub enum Usage {
     /// A flag of `down` that makes no sense.
     #[error("{0}\ntry `mvpnet down --help`")]
     Down(String),
+    /// Nodes to be reset that make no sense.
+    #[error("{0}\ntry `mvpnet reset --help`")]
+    Reset(String),
     /// A flag of a lab that makes no sense.
     #[error("{0}\ntry `mvpnet lab --help`")]
     Lab(String),
