@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use mvpnet_seed::{Cluster, UserFiles, Volume, volume};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
 use crate::setting::{cloud_init, keys, output_of, plain, with_everything};
@@ -172,4 +174,34 @@ fn an_archive_is_opened() {
     let understood = Understood::of(&run, &with_everything(), Some(own.as_bytes()));
     assert_eq!(understood.list("packages"), ["vim", "nfs-common"]);
     assert_eq!(understood.parts("text/x-shellscript"), ["#!/bin/sh\ntrue\n"]);
+}
+
+/// Reads each text of a JSON list and prints the numbers of those that it cannot read.
+const READ_ALL: &str = "import json, sys, yaml\nwrong = []\nfor number, text in enumerate(json.load(open(sys.argv[1]))):\n    \
+    try:\n        yaml.safe_load(text)\n    except Exception:\n        wrong.append(number)\nprint(json.dumps(wrong))\n";
+
+#[test]
+fn what_is_let_through_can_be_read_by_cloud_inits_yaml() {
+    let Some(run) = cloud_init() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let own = directory.path().join("own");
+    fs::create_dir(&own).unwrap();
+    let pieces = "(a|b|runcmd|- |a: |b:\t|b:|\t| |  |\n|\n  |\n- |\\[|\\]|\\{|\\}|, |,|\"|'|#| #c|&x |\\*x|!t |\\||>|%|@|`|\\?|---|\\.\\.\\.|\\\\|1|é|\u{85}){1,12}";
+    let texts = proptest::string::string_regex(pieces).unwrap();
+    let mut runner = TestRunner::deterministic();
+    let mut taken = Vec::new();
+    for _ in 0..1500 {
+        let text = format!("#cloud-config\nz: 1\ny: {}\n", texts.new_tree(&mut runner).unwrap().current());
+        fs::write(own.join("user-data"), &text).unwrap();
+        if UserFiles::read(&own).is_ok() {
+            taken.push(text);
+        }
+    }
+    assert!(taken.len() > 200, "{}", taken.len());
+    let list = directory.path().join("list");
+    fs::write(&list, serde_json::to_string(&taken).unwrap()).unwrap();
+    let wrong = output_of(Command::new(run).args(["python3", "-c", READ_ALL]).arg(&list));
+    let wrong: Vec<usize> = serde_json::from_str(&wrong).unwrap();
+    let wrong: Vec<&String> = wrong.into_iter().map(|number| &taken[number]).collect();
+    assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), taken.len());
 }
