@@ -11,6 +11,7 @@ pub(crate) fn text_of(document: &impl Serialize) -> Result<String, SeedError> {
     // A folded key would still be right, but nobody could search for it.
     let mut options = serde_saphyr::SerializerOptions::default();
     options.min_fold_chars = usize::MAX;
+    options.folded_wrap_chars = usize::MAX;
     let mut text = String::new();
     serde_saphyr::to_fmt_writer_with_options(&mut text, document, options)
         .map_err(|error| SeedError(format!("this cannot be said in YAML: {error}")))?;
