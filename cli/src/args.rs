@@ -55,6 +55,14 @@ pub enum Invocation {
     Sim(crate::sim::Options),
     /// Change a job that runs.
     Fault(crate::fault::Options),
+    /// Run a command in guests.
+    Exec(crate::exec::Options),
+    /// The same, as rsh is called.
+    Rsh(crate::rsh::Options),
+    /// Show a guest's console.
+    Console(crate::console::Options),
+    /// Be the way to a guest's ssh port.
+    Port(crate::port::Options),
     /// Write what a guest would be told.
     Seed(Box<SeedOptions>),
     /// Log in to a guest.
@@ -69,6 +77,8 @@ pub enum Invocation {
     Status(crate::status::Options),
     /// End jobs.
     Down(crate::down::Options),
+    /// Look whether guests are a cluster.
+    Check(crate::check::Options),
     /// Reset guests.
     Reset(crate::reset::Options),
     /// Remove what dead jobs have left.
@@ -115,6 +125,10 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
         }
         Some(Command::Sim(flags)) => Invocation::Sim(crate::sim::Options::read(flags)?),
         Some(Command::Fault(flags)) => Invocation::Fault(crate::fault::Options::read(flags)?),
+        Some(Command::Exec(flags)) => Invocation::Exec(crate::exec::Options::read(flags)?),
+        Some(Command::Rsh(flags)) => Invocation::Rsh(crate::rsh::Options::read(flags)?),
+        Some(Command::Console(flags)) => Invocation::Console(crate::console::Options::read(flags)?),
+        Some(Command::Port(flags)) => Invocation::Port(crate::port::Options::read(flags)?),
         Some(Command::Seed(flags)) => Invocation::Seed(Box::new(SeedOptions::read(*flags)?)),
         Some(Command::Ssh(flags)) => Invocation::Ssh(flags),
         Some(Command::Cp(flags)) => Invocation::Cp(flags),
@@ -122,6 +136,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
         Some(Command::Ps(flags)) => Invocation::Ps(crate::ps::Options::read(flags)),
         Some(Command::Status(flags)) => Invocation::Status(crate::status::Options::read(flags)),
         Some(Command::Down(flags)) => Invocation::Down(crate::down::Options::read(flags)?),
+        Some(Command::Check(flags)) => Invocation::Check(crate::check::Options::read(flags)?),
         Some(Command::Reset(flags)) => Invocation::Reset(crate::reset::Options::read(flags)?),
         Some(Command::Gc(flags)) => Invocation::Gc(crate::gc::Options::read(flags)),
         Some(Command::Lab(flags)) => Invocation::Lab(crate::lab::Options::read(flags)?),
@@ -136,6 +151,10 @@ fn help_of(word: Option<&OsString>) -> &'static str {
         Some("up") => "mvpnet up --help",
         Some("sim") => "mvpnet sim --help",
         Some("fault") => "mvpnet fault --help",
+        Some("exec") => "mvpnet exec --help",
+        Some("rsh") => "mvpnet rsh --help",
+        Some("console") => "mvpnet console --help",
+        Some("port") => "mvpnet port --help",
         Some("seed") => "mvpnet seed --help",
         Some("ssh") => "mvpnet ssh --help",
         Some("cp") => "mvpnet cp --help",
@@ -143,6 +162,7 @@ fn help_of(word: Option<&OsString>) -> &'static str {
         Some("ps") => "mvpnet ps --help",
         Some("status") => "mvpnet status --help",
         Some("down") => "mvpnet down --help",
+        Some("check") => "mvpnet check --help",
         Some("reset") => "mvpnet reset --help",
         Some("gc") => "mvpnet gc --help",
         Some("lab") => "mvpnet lab --help",

@@ -5,19 +5,27 @@
 
 pub mod args;
 pub mod bridge;
+pub mod check;
 mod columns;
+pub mod console;
 pub mod doctor;
 pub mod down;
+pub mod exec;
 pub mod fault;
 pub mod gc;
+mod input;
 mod job;
 pub mod lab;
 pub mod logs;
+pub mod node_set;
+pub mod port;
 pub mod progress;
 pub mod ps;
 pub mod reset;
+pub mod rsh;
 pub mod run;
 pub mod seed;
+pub(crate) mod session;
 pub mod sim;
 pub mod ssh;
 pub mod status;

@@ -12,7 +12,6 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use mvpnet_node::control;
 use mvpnet_qemu_driver::names::find_program;
 
 use crate::args::USAGE_EXIT_CODE;
@@ -30,8 +29,6 @@ use place::Place;
 enum SshError {
     #[error(transparent)]
     Job(#[from] JobError),
-    #[error(transparent)]
-    Ask(#[from] control::AskError),
     #[error(
         "{job} has not said yet how its guests are reached: its guests are not started, or it has no directory"
     )]
@@ -50,7 +47,10 @@ impl SshError {
     /// Says it, with the exit code that ssh and scp have for troubles of their own, or that of wrong usage.
     fn say(&self, own: u8) -> ExitCode {
         let _ = writeln!(std::io::stderr(), "mvpnet: {self}");
-        let is_usage = matches!(self, Self::Name(_) | Self::Job(JobError::Several { .. }));
+        let is_usage = match self {
+            Self::Job(error) => error.is_usage(),
+            error => matches!(error, Self::Name(_)),
+        };
         ExitCode::from(if is_usage { USAGE_EXIT_CODE } else { own })
     }
 }
@@ -74,6 +74,13 @@ pub fn ssh(flags: &SshFlags) -> ExitCode {
         Ok(command) => hand_over(command).say(SSH_FAILED),
         Err(error) => error.say(SSH_FAILED),
     }
+}
+
+/// Who logs in to the guests of a job of which this is a process, as far as its ssh_config(5) says.
+pub(crate) fn user_of(process: u32) -> Option<String> {
+    let config = mvpnet_node::control::JobDirectory::of_process(process)?.join(crate::run::SSH_CONFIG);
+    let text = std::fs::read_to_string(config).ok()?;
+    text.lines().find_map(|line| line.trim().strip_prefix("User ")).map(|user| user.trim().to_owned())
 }
 
 /// Prints the ssh_config(5) of a job.

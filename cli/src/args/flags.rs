@@ -9,7 +9,9 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::guests::{CONFIGURATION, GuestFlags};
 use super::help;
 use super::tunnel::TunnelFlags;
-use crate::{bridge, doctor, down, fault, gc, lab, ps, reset, seed, sim, ssh, status};
+use crate::{
+    bridge, check, console, doctor, down, exec, fault, gc, lab, port, ps, reset, rsh, seed, sim, ssh, status,
+};
 
 /// Headings of `--help`.
 const GUESTS: &str = "Guests";
@@ -101,6 +103,16 @@ pub enum Command {
     )]
     Down(down::Flags),
 
+    /// Check that the guests of a running job are a cluster: names, ssh, MTU, MPI
+    #[command(
+        long_about = check::LONG_ABOUT,
+        override_usage = check::USAGE,
+        after_help = check::AFTER_SHORT,
+        after_long_help = check::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Check(check::Flags),
+
     /// Press the reset buttons of guests in a running job
     #[command(
         long_about = reset::LONG_ABOUT,
@@ -130,6 +142,38 @@ pub enum Command {
         disable_help_flag = true,
     )]
     Fault(fault::Flags),
+
+    /// Run a command in guests of a running job, without ssh and network
+    #[command(
+        long_about = exec::LONG_ABOUT,
+        override_usage = exec::USAGE,
+        after_help = exec::AFTER_SHORT,
+        after_long_help = exec::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Exec(exec::Flags),
+
+    /// The same in the calling form of rsh and ssh, for mpirun
+    #[command(
+        long_about = rsh::LONG_ABOUT,
+        override_usage = rsh::USAGE,
+        after_long_help = rsh::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Rsh(rsh::Flags),
+
+    /// Show the console of a guest of a running job, and type at it
+    #[command(
+        long_about = console::LONG_ABOUT,
+        override_usage = console::USAGE,
+        after_long_help = console::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Console(console::Flags),
+
+    /// Be the way to a guest's ssh port, for ssh's ProxyCommand
+    #[command(long_about = port::LONG_ABOUT, override_usage = port::USAGE, disable_help_flag = true)]
+    Port(port::Flags),
 
     /// Write what a guest would be told by cloud-init, without booting it
     #[command(
@@ -232,11 +276,11 @@ pub struct Launch {
 /// Every flag, as typed. `Vec`s take a rank list in front of each value.
 #[derive(Debug, Default, Args)]
 pub struct Flags {
-    /// * Memory, in MiB or like 512M or 4G [default: 4096]
+    /// * Memory, in MiB or like 512M or 4G [default: 4096, or what Slurm's job has]
     #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true, help_heading = GUESTS)]
     pub memory: Vec<OsString>,
 
-    /// * CPUs, as qemu's -smp takes them [default: 1]
+    /// * CPUs, as qemu's -smp takes them [default: 1, or --cpus-per-task of Slurm's job]
     ///
     /// A number, or a topology like 4,sockets=2,cores=2.
     #[arg(short = 'v', long, value_name = "N", allow_hyphen_values = true, help_heading = GUESTS)]

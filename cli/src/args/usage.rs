@@ -60,9 +60,21 @@ pub enum Usage {
     /// A change to a running job that is none.
     #[error("{0}\ntry `mvpnet fault --help`")]
     Fault(String),
+    /// Nodes, a time or a command that make no sense.
+    #[error("{0}\ntry `mvpnet exec --help`")]
+    Exec(String),
+    /// What stands where `mvpnet rsh` looks for a host and a command.
+    #[error("{0}\ntry `mvpnet rsh --help`")]
+    Rsh(String),
+    /// A node whose console cannot be meant.
+    #[error("{0}\ntry `mvpnet console --help`")]
+    Console(String),
     /// A flag of `down` that makes no sense.
     #[error("{0}\ntry `mvpnet down --help`")]
     Down(String),
+    /// A check that cannot be meant.
+    #[error("{0}\ntry `mvpnet check --help`")]
+    Check(String),
     /// A flag of a lab that makes no sense.
     #[error("{0}\ntry `mvpnet lab --help`")]
     Lab(String),

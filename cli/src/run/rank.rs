@@ -72,9 +72,6 @@ impl RankParts {
         {
             complain(&warning);
         }
-        if let Some(plan) = &plan {
-            plan.notes.iter().for_each(|note| complain(note));
-        }
         let started = if plan.is_some() { start_capture(&options, seat, transport) } else { Ok(None) };
         let (tap, capture) = match started {
             Ok(started) => started.unzip(),
@@ -97,6 +94,11 @@ impl RankParts {
     /// What rank 0 tells all ranks, if this is rank 0.
     pub fn briefing(&self) -> Option<&Briefing> {
         self.plan.as_ref()?.briefing.as_ref()
+    }
+
+    /// What the user should know before the guests are up.
+    pub fn notes(&self) -> Vec<String> {
+        self.plan.as_ref().map(|plan| plan.notes.clone()).unwrap_or_default()
     }
 
     /// Splits the rank into what its loop's thread and what its control plane needs.
@@ -128,6 +130,7 @@ impl RankParts {
             chief,
             directory: None,
             briefed: None,
+            lifeline: false,
         };
         (LoopPart { switch, tap, capture, mailbox, number: seat.number() }, setup)
     }

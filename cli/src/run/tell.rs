@@ -41,6 +41,8 @@ pub struct Teller {
     /// Where the ranks are, by their place in the job.
     hosts: Vec<String>,
     job: Option<String>,
+    /// To be said when it is known that nothing is wrong.
+    notes: Vec<String>,
 }
 
 impl Teller {
@@ -67,7 +69,13 @@ impl Teller {
             ssh_files_are_old: true,
             hosts: Vec::new(),
             job: shared.job.clone(),
+            notes: Vec::new(),
         }
+    }
+
+    /// Says this when the guests are started.
+    pub fn with_notes(self, notes: Vec<String>) -> Self {
+        Self { notes, ..self }
     }
 
     /// Keeps the files by which ssh knows the guests up to date.
@@ -103,13 +111,20 @@ impl Teller {
             Notice::Progress { rank, phase } => self.progress(rank as usize, &phase),
             Notice::Problem { ranks, problem } => self.problem(&ranks, &problem),
             Notice::Failure { rank, failure } => self.failure(rank as usize, &failure),
-            Notice::Hosts(hosts) => self.hosts = hosts,
+            Notice::Hosts(hosts) => self.begin(hosts),
             Notice::AllReady => self.all_ready(),
             Notice::Stopping { reason } => {
                 self.shows_progress = false;
                 self.say(&format!("stopping: {reason}"));
             }
             Notice::Counters(counters) => self.counters(&counters),
+        }
+    }
+
+    fn begin(&mut self, hosts: Vec<String>) {
+        self.hosts = hosts;
+        if self.shows_progress {
+            std::mem::take(&mut self.notes).iter().for_each(|note| self.say(note));
         }
     }
 

@@ -139,6 +139,7 @@ impl Job {
             let kill_wait = slurm.as_ref().map(Slurm::kill_wait);
             listen(Watch { stdin: chief.shared.exit_on_eof, parent: false, kill_wait }, &wish)?;
             let mut wishes = Some(wishes);
+            let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
             let mut threads = Vec::new();
             let mut lives = Vec::new();
             for ((me, options), transport) in world.ranks().zip(planned).zip(ends) {
@@ -154,6 +155,9 @@ impl Job {
                 let housemates = if is_chief { &all[..] } else { &[] };
                 let parts = RankParts::prepare(options, seat, transport.name(), leftovers, housemates, None)?
                     .with_tap(tap.map(TapPlan::tap));
+                if is_chief {
+                    teller = teller.with_notes(parts.notes());
+                }
                 if let (true, Ok(directory)) = (is_chief, &directory) {
                     teller = teller.with_ssh_files(SshFiles::new(
                         directory.path(),
@@ -162,8 +166,7 @@ impl Job {
                     ));
                 }
                 let wishes = wishes.take().unwrap_or_else(|| mpsc::unbounded_channel().1);
-                let (loop_part, setup) =
-                    parts.split("localhost".into(), wishes, is_chief.then(|| notices.clone()));
+                let (loop_part, setup) = parts.split(host.clone(), wishes, is_chief.then(|| notices.clone()));
                 if let Some((slurm, guest)) = slurm.as_ref().zip(setup.guest.as_ref()).filter(|_| is_chief) {
                     let grace = guest.ladder.powerdown_grace;
                     tokio::spawn(slurm.clone().watch_the_time(grace, wish.clone()));

@@ -21,7 +21,7 @@ impl Place {
     /// Of the only job, or the one that is called so.
     pub(super) fn find(wanted: Option<&str>) -> Result<Self, SshError> {
         let job = job::find(wanted)?;
-        let directory = JobDirectory::of_process(job.process);
+        let directory = JobDirectory::of_process(job.through);
         match directory.map(|directory| directory.join(SSH_CONFIG)).filter(|config| config.exists()) {
             Some(config) => Ok(Self { config, job: job.to_string() }),
             None => Err(SshError::NoConfig { job: job.to_string() }),

@@ -16,7 +16,7 @@ use super::protocol::{Answer, JobInfo, JobState, MAX_ANSWER, Request, line};
 use crate::session::SessionRequest;
 
 /// How long one may take to say who it is. It answers at once; a host may be loaded.
-pub(super) const INFO_TIME: Duration = Duration::from_secs(10);
+const INFO_TIME: Duration = Duration::from_secs(10);
 
 /// Why a job or a bridge gave no answer.
 #[derive(Debug, thiserror::Error)]

@@ -38,13 +38,15 @@ pub struct Garbage {
 
 /// Everything on this host that dead jobs of this user have left, in the order in which it can be removed.
 pub fn garbage() -> Vec<Garbage> {
+    garbage_in(&directories())
+}
+
+fn garbage_in(directories: &[PathBuf]) -> Vec<Garbage> {
     let here = Realm::here();
-    let directories: Vec<PathBuf> =
-        directories().into_iter().filter(|directory| is_ours(directory)).collect();
+    let directories: Vec<&PathBuf> = directories.iter().filter(|directory| is_ours(directory)).collect();
     let records: Vec<Found> = directories.iter().flat_map(|directory| records_in(directory)).collect();
     let mut found = Vec::new();
-    let (dead, others): (Vec<&Found>, Vec<&Found>) =
-        records.iter().partition(|found| found.record.fate(&here) == Fate::Ended);
+    let (dead, others): (Vec<&Found>, Vec<&Found>) = records.iter().partition(|found| is_dead(found, &here));
     for record in &dead {
         found.extend(left_by(record, &others));
     }
@@ -101,6 +103,11 @@ impl Garbage {
         let (job, record) = (by.record.name.clone(), Some(shown(&by.path)));
         Self { what, at: leftover.to_string(), job, record, leftover: leftover.clone() }
     }
+}
+
+/// Whether a rank has ended, and its keepers too.
+fn is_dead(found: &Found, here: &Realm) -> bool {
+    found.record.fate(here) == Fate::Ended && !found.is_kept()
 }
 
 /// What a dead rank has noted down and is still there, and not some other rank's by now.
@@ -177,14 +184,9 @@ fn named(name: &str) -> Option<(u32, &'static str)> {
 
 /// Whether what is named by this number was left by a process that had it and is dead.
 fn is_left_by(number: u32, path: &Path, records: &[Found], here: &Realm) -> bool {
-    let fates: Vec<Fate> = records
-        .iter()
-        .map(|found| &found.record)
-        .filter(|record| record.process.number == number)
-        .map(|record| record.fate(here))
-        .collect();
+    let mut noted = records.iter().filter(|found| found.record.process.number == number);
     // Who is on another host that shares this directory, or in a container, may live.
-    if fates.iter().any(|fate| *fate != Fate::Ended) {
+    if noted.any(|found| !is_dead(found, here)) {
         return false;
     }
     match Process::of(number) {
@@ -229,3 +231,6 @@ fn is_released(lock: &Path) -> bool {
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }
+
+#[cfg(test)]
+mod tests;

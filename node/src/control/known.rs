@@ -7,10 +7,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mvpnet_qemu_driver::process::{Fate, Process, Realm};
 
-use super::client::{INFO_TIME, exchange};
+use super::client::exchange;
 use super::place::{Kind, directories, sockets_in};
 use super::protocol::{Answer, JobInfo, JobState, Request};
 use super::record::{Found, Record, records_in};
+
+/// How long a process may take to say which job it is of, before others are asked too. It answers at once.
+const SOON: Duration = Duration::from_secs(2);
+
+/// How long they may take then: a host may be loaded.
+const LATE: Duration = Duration::from_secs(5);
 
 /// A job with at least one rank that is, or was, on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +44,12 @@ struct Group {
 /// All of them, those that have ended and left something included, in the order of their processes. Each is asked, all
 /// at the same time.
 pub fn known() -> Vec<Known> {
+    known_in(&directories())
+}
+
+fn known_in(directories: &[PathBuf]) -> Vec<Known> {
     let here = Realm::here();
-    let groups = groups();
+    let groups = groups(directories);
     let mut jobs: Vec<Known> = std::thread::scope(|scope| {
         let asked: Vec<_> = groups.into_iter().map(|group| scope.spawn(|| group.look(&here))).collect();
         // A panic has been reported; the other jobs are still to be shown.
@@ -58,8 +68,7 @@ pub fn known() -> Vec<Known> {
 }
 
 /// Records of one job belong together, and so does a socket with the records of its process.
-fn groups() -> Vec<Group> {
-    let directories = directories();
+fn groups(directories: &[PathBuf]) -> Vec<Group> {
     let mut by_id: BTreeMap<String, Group> = BTreeMap::new();
     for found in directories.iter().flat_map(|directory| records_in(directory)) {
         by_id.entry(found.record.id.clone()).or_default().records.push(found);
@@ -93,12 +102,13 @@ impl Group {
         processes.extend(heard.filter_map(|(number, _)| Process::of(*number)));
         processes.sort_unstable();
         processes.dedup();
+        let is_kept = processes.is_empty() && self.records.iter().any(|found| found.is_kept());
         let elsewhere = self.records.iter().any(|found| found.record.fate(here) == Fate::Unknown);
         let info = match (said, self.records.first()) {
             (Some(info), _) => info,
             // Somebody who shares this directory knows better.
             (None, Some(_)) if processes.is_empty() && elsewhere => return None,
-            (None, Some(found)) => silent(&found.record, &processes),
+            (None, Some(found)) => silent(&found.record, &processes, is_kept),
             // A socket that nobody has is not a job.
             (None, None) if processes.is_empty() => return None,
             (None, None) => nameless(&processes),
@@ -107,12 +117,12 @@ impl Group {
         Some(Known { info, processes, records: self.records, sockets })
     }
 
-    /// Asks one process after the other, the rest at once if the first has nothing to say.
+    /// Asks one process, and if that does not answer soon, all of them.
     fn ask(&self) -> Option<JobInfo> {
-        let (first, rest) = self.sockets.split_first()?;
-        ask(first).or_else(|| {
+        ask(self.sockets.first()?, SOON).or_else(|| {
             std::thread::scope(|scope| {
-                let asked: Vec<_> = rest.iter().map(|socket| scope.spawn(|| ask(socket))).collect();
+                let asked: Vec<_> =
+                    self.sockets.iter().map(|socket| scope.spawn(|| ask(socket, LATE))).collect();
                 asked.into_iter().filter_map(|said| said.join().ok().flatten()).next()
             })
         })
@@ -139,8 +149,8 @@ impl Known {
     }
 }
 
-fn ask((process, path): &Socket) -> Option<JobInfo> {
-    match exchange(Kind::Job, path, &Request::Info, Some(INFO_TIME)) {
+fn ask((process, path): &Socket, within: Duration) -> Option<JobInfo> {
+    match exchange(Kind::Job, path, &Request::Info, Some(within)) {
         Ok(Answer::Info(info)) => Some(JobInfo { through: *process, ..info }),
         _ => None,
     }
@@ -151,8 +161,8 @@ fn is_heard(path: &PathBuf) -> bool {
     std::os::unix::net::UnixStream::connect(path).is_ok()
 }
 
-fn silent(record: &Record, processes: &[Process]) -> JobInfo {
-    let state = if processes.is_empty() { JobState::Dead } else { JobState::Silent };
+fn silent(record: &Record, processes: &[Process], is_kept: bool) -> JobInfo {
+    let state = if processes.is_empty() && !is_kept { JobState::Dead } else { JobState::Silent };
     JobInfo {
         id: record.id.clone(),
         name: record.name.clone(),
@@ -180,4 +190,73 @@ fn nameless(processes: &[Process]) -> JobInfo {
 pub(crate) fn age(started: u64) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     now.as_secs().saturating_sub(started)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+
+    use super::super::protocol::line;
+    use super::super::record::tests::record;
+    use super::*;
+
+    /// A directory with the record of a rank that is this process.
+    fn directory() -> (tempfile::TempDir, PathBuf) {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("mvpnet");
+        record().write_to(&directory).unwrap();
+        (parent, directory)
+    }
+
+    #[test]
+    fn a_job_says_what_it_is_and_its_records_belong_to_it() {
+        let (_parent, directory) = directory();
+        let path = directory.join(format!("{}.rank.sock", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let serving = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut request = String::new();
+            BufReader::new(&stream).read_line(&mut request).unwrap();
+            let info =
+                JobInfo { id: record().id, process: 7, state: JobState::Running, ..JobInfo::default() };
+            (&stream).write_all(&line(&Answer::Info(info))).unwrap();
+        });
+        let jobs = known_in(&[directory]);
+        serving.join().unwrap();
+        assert_eq!(jobs.len(), 1);
+        let job = &jobs[0];
+        assert_eq!((job.info.process, job.info.through), (7, std::process::id()));
+        assert_eq!((job.records.len(), &job.sockets), (1, &vec![path]));
+        assert_eq!(job.processes, [Process::this()]);
+    }
+
+    #[test]
+    fn a_job_without_a_socket_is_silent_while_its_process_lives_and_then_dead() {
+        let (_parent, directory) = directory();
+        let jobs = known_in(std::slice::from_ref(&directory));
+        let [job] = &jobs[..] else { panic!("{jobs:?}") };
+        assert_eq!((job.info.state, job.info.name.as_deref()), (JobState::Silent, Some("lab")));
+        assert_eq!(job.processes, [Process::this()]);
+        // Somebody has its number by now.
+        let mut old = record();
+        old.process.born -= 1;
+        old.write_to(&directory).unwrap();
+        let jobs = known_in(std::slice::from_ref(&directory));
+        assert_eq!((jobs.len(), jobs[0].info.state), (1, JobState::Dead));
+        assert_eq!(jobs[0].processes, []);
+        // On another host it may live.
+        old.realm = Realm { host: "other".into(), boot: "other".into(), ..old.realm };
+        old.write_to(&directory).unwrap();
+        assert_eq!(known_in(&[directory]), []);
+    }
+
+    #[test]
+    fn a_socket_that_nobody_listens_on_is_no_job() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("mvpnet");
+        super::super::place::prepare(&directory).unwrap();
+        drop(UnixListener::bind(directory.join("1.sock")).unwrap());
+        assert_eq!(known_in(&[directory]), []);
+    }
 }

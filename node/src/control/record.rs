@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use mvpnet_qemu_driver::Leftover;
 use mvpnet_qemu_driver::process::{Fate, Process, Realm};
+use mvpnet_qemu_driver::supervise::keepers_of;
 use serde::{Deserialize, Serialize};
 
 use super::place::{is_ours, prepare};
@@ -58,6 +59,13 @@ pub struct Found {
     pub record: Record,
     /// Where it is.
     pub path: PathBuf,
+}
+
+impl Found {
+    /// Whether keepers of its process live: they may be about to stop the guest and to tidy up.
+    pub(super) fn is_kept(&self) -> bool {
+        !keepers_of(self.record.process).is_empty()
+    }
 }
 
 impl Record {

@@ -107,7 +107,10 @@ impl Boot {
             .map_err(|error| BootError::Io { what: "no socket for the monitor".into(), error })?;
         fds.add_console_input()
             .map_err(|error| BootError::Io { what: "no pipe for the console".into(), error })?;
-        let mut spec = describe(plan, net, ssh_port, qmp);
+        let channels = fds
+            .add_channels(!plan.no_exec)
+            .map_err(|error| BootError::Io { what: "no sockets for agents".into(), error })?;
+        let mut spec = VmSpec { channels: Some(channels), ..describe(plan, net, ssh_port, qmp) };
         spec.machine.seed = self.seed.clone().or(spec.machine.seed);
         let ours = match ours {
             Ours::Socket { socket, guest_path } => {

@@ -165,6 +165,10 @@ impl Backlog {
         self.bytes.extend(data);
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

@@ -26,6 +26,9 @@ use crate::job::Numbers;
 /// The longest request: it has to fit into a control record.
 const MAX_REQUEST: usize = 24 << 10;
 
+/// Calls of the guest that may wait for the hub; others are refused. `mpirun` makes one for each host at once.
+const CALLS: usize = 256;
+
 /// How long clients may take to hear that the job is over.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -84,8 +87,7 @@ impl Sessions {
     /// Starts the hub of a rank. To be called inside a tokio runtime.
     pub(crate) fn start(place: Place, handle: LoopHandle) -> Self {
         let (events, heard) = mpsc::unbounded_channel();
-        // Each is waited for by the guest's agent.
-        let (calls, called) = mpsc::channel(1);
+        let (calls, called) = mpsc::channel(CALLS);
         let hub = Hub {
             place,
             handle,

@@ -12,6 +12,7 @@
 //! | `MVPNET_BIN_DIR` | `target/debug`: `mvpnet` without MPI |
 //! | `MVPNET_MPICH_BIN_DIR`, `MVPNET_OPENMPI_BIN_DIR` | `target/mpich/debug`, `target/openmpi/debug`: `mvpnet` for each MPI |
 //! | `MVPNET_TINY` | `target/tiny`: the tiny guest |
+//! | `MVPNET_DEBIAN` | `target/debian`: the Debian guest (`testbeds/debian/build`), which `debian::…` boot |
 //! | `MVPNET_REQUIRE` | `all`: what cannot be tested here is a failure, not a skip |
 //!
 //! What is missing is skipped with a line `SKIPPED name: why` on standard error; every test that ran has a line
@@ -26,9 +27,11 @@ mod captures;
 mod clusters;
 mod command_lines;
 mod crowd;
+mod debian;
 mod endings;
 mod exit_codes;
 mod faults;
+mod guest_config;
 mod harness;
 mod hostile;
 mod images;
@@ -40,4 +43,6 @@ mod lab_kills;
 mod lab_tap;
 mod lab_wire;
 mod network;
+mod operations;
+mod slurm;
 mod two_hosts;

@@ -1,37 +1,13 @@
 //! Jobs over two hosts, which are namespaces of this machine joined by one cable: ranks that really talk over TCP.
 
-use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::harness::leftovers::TIDY;
-use crate::harness::setting::{tiny, two_hosts};
-use crate::harness::wait::run;
+use crate::harness::setting::tiny;
+use crate::harness::two_hosts::Hosts;
 use crate::harness::{Job, Kind, Launcher, Need, Running, begin};
-
-/// The two hosts, as long as this lives.
-struct Hosts;
-
-impl Hosts {
-    fn up() -> Self {
-        let said = run(&mut Command::new(two_hosts("up")), Duration::from_secs(30));
-        assert!(said.is_success(), "testbeds/mpi-two-hosts/up: {}{}", said.stdout, said.stderr);
-        Self
-    }
-}
-
-impl Drop for Hosts {
-    fn drop(&mut self) {
-        let said = run(&mut Command::new(two_hosts("down")), Duration::from_secs(30));
-        if !said.is_success() {
-            crate::harness::setting::say(&format!(
-                "testbeds/mpi-two-hosts/down: {}{}",
-                said.stdout, said.stderr
-            ));
-        }
-    }
-}
 
 /// `mpirun -host h0,h1 -ppn 1 mvpnet … -i IMG.qcow2,mvpctl=s -n dgram`, as documented but for the paths.
 fn documented(launcher: Launcher) -> Running {

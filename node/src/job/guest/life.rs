@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mvpnet_qemu_driver::Console;
+use mvpnet_qemu_driver::agent::{AgentTimes, Agents};
 use mvpnet_qemu_driver::readiness::{NotReady, Ready, wait_ready};
 use mvpnet_qemu_driver::supervise::{Guest, Keeper, SuperviseError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -114,8 +115,9 @@ impl GuestLife {
                 return None;
             }
         };
-        self.ways.sessions.guest(Some(self.facilities(&guest)));
-        self.view.send_modify(|view| view.begin(&guest));
+        let agents = self.start_agents(&guest);
+        self.ways.sessions.guest(Some(self.facilities(&guest, agents.clone())));
+        self.view.send_modify(|view| view.begin(&guest, agents));
         let death = self.attend(&guest, self.boot.ssh_port()).await;
         self.view.send_modify(|view| view.end(matches!(death, Death::Crashed)));
         self.ways.sessions.guest(None);
@@ -128,12 +130,25 @@ impl GuestLife {
         }
     }
 
+    /// Serves the guest's channels, for as long as its qemu lives: reboots do not end them.
+    fn start_agents(&self, guest: &Guest) -> Option<Agents> {
+        let ends = guest.take_channels().filter(|_| !self.plan.no_exec)?;
+        let times = AgentTimes::default_for(self.plan.machine.accel);
+        Agents::start(ends, times, self.ways.sessions.calls())
+            .inspect_err(|error| tracing::warn!("no commands can be run in the guest: {error}"))
+            .ok()
+    }
+
     /// The ways into the guest.
-    fn facilities(&self, guest: &Guest) -> Facilities {
+    fn facilities(&self, guest: &Guest, agents: Option<Agents>) -> Facilities {
         Facilities {
             console: guest.console().clone(),
             console_input: guest.console_input().cloned(),
-            commands: if self.plan.no_exec { Commands::Forbidden } else { Commands::Nobody },
+            commands: match agents {
+                Some(agents) => Commands::Agents(Arc::new(agents)),
+                None if self.plan.no_exec => Commands::Forbidden,
+                None => Commands::Nobody,
+            },
             ssh_port: self.boot.ssh_port(),
         }
     }

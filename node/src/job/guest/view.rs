@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mvpnet_qemu_driver::Console;
+use mvpnet_qemu_driver::agent::Agents;
 use mvpnet_qemu_driver::supervise::{Guest, Keeper};
 
 /// A guest as it is now.
@@ -22,8 +23,8 @@ pub(in crate::job) struct GuestView {
     pub(in crate::job) paused: bool,
     /// Whether it was killed on purpose.
     pub(in crate::job) crashed: bool,
-    /// Whether the agent in it can be reached.
-    pub(in crate::job) agent: Option<bool>,
+    /// The way to the agents in it, if there is one.
+    agents: Option<Agents>,
     /// Its console, once it had one.
     pub(in crate::job) console: Option<Console>,
 }
@@ -36,12 +37,13 @@ impl GuestView {
 
     /// Its qemu has been started, for the first time or once more.
     #[allow(clippy::disallowed_methods, reason = "guests live in real time")]
-    pub(super) fn begin(&mut self, guest: &Guest) {
+    pub(super) fn begin(&mut self, guest: &Guest, agents: Option<Agents>) {
         *self = Self {
             qemu: Some(guest.pid()),
             keeper: Some(guest.keeper_pid()),
             started: Some(Instant::now()),
             restarts: self.restarts + u32::from(self.console.is_some()),
+            agents,
             console: Some(guest.console().clone()),
             ..Self::default()
         };
@@ -57,6 +59,11 @@ impl GuestView {
     pub(super) fn reset(&mut self) {
         self.restarts += 1;
         self.boot = None;
+    }
+
+    /// Whether our own agent in it is there; none where no way to one was made.
+    pub(in crate::job) fn agent(&self) -> Option<bool> {
+        self.agents.as_ref().map(Agents::is_connected)
     }
 
     /// Since its qemu was started, if that runs.

@@ -223,7 +223,7 @@ impl RankLife {
             boot: view.boot.map(|time| time.as_secs_f64()),
             restarts: view.restarts,
             link,
-            agent: view.agent,
+            agent: view.agent(),
             console: view.last_line(),
             ..RankStatus::default()
         }

@@ -8,7 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::session::Outcome;
 use crate::session::duplex::{Backlog, Duplex, Incoming};
 
-/// Serves the call until the command has ended or the caller has gone.
+/// How much of the caller's data may wait here.
+const READ_AHEAD: usize = 64 << 10;
+
+/// Serves the call until the command has ended or the caller has gone: leaving the session ends the command.
 pub(in crate::session) async fn attend_call(
     mut input: mpsc::Receiver<ExecInput>,
     output: mpsc::Sender<ExecOutput>,
@@ -19,7 +22,6 @@ pub(in crate::session) async fn attend_call(
     let mut stdin_ends = false;
     let mut waiting: VecDeque<ExecOutput> = VecDeque::new();
     let mut outcome = None;
-    let mut listening = true;
     while outcome.is_none() || !waiting.is_empty() {
         send_stdin(&mut duplex, &mut stdin, &mut stdin_ends);
         tokio::select! {
@@ -36,17 +38,15 @@ pub(in crate::session) async fn attend_call(
                     duplex.consumed(data.len());
                     room.send(piece);
                 }
-                // The caller has gone: dropping the session ends the command.
                 _ => return,
             },
-            said = input.recv(), if listening && stdin.is_empty() => match said {
+            // Further than there is room, so that a signal behind the data is heard.
+            said = input.recv(), if stdin.len() < READ_AHEAD => match said {
                 Some(ExecInput::Stdin(data)) => stdin.push(&data),
                 Some(ExecInput::StdinEnd) => stdin_ends = true,
                 Some(ExecInput::Signal(signal)) => duplex.signal(signal),
-                None => {
-                    listening = false;
-                    stdin_ends = true;
-                }
+                // The caller has gone.
+                None => return,
             },
             () = end.closed() => return,
         }

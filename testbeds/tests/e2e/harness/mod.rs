@@ -9,6 +9,7 @@ pub mod leftovers;
 pub mod processes;
 pub mod running;
 pub mod setting;
+pub mod two_hosts;
 pub mod wait;
 pub mod watch;
 

@@ -16,8 +16,6 @@ use super::leftovers::{Before, Places};
 use super::processes::{self, Kind, Process, kill_now};
 use super::wait::{Stopwatch, wait_for};
 
-/// How long guests may take to boot: emulated, several on a busy machine.
-const BOOT: Duration = Duration::from_secs(180);
 /// How long a job may take to end, once it is to.
 const END: Duration = Duration::from_secs(60);
 
@@ -73,10 +71,16 @@ impl Running {
         self.guests();
     }
 
+    /// How long it runs.
+    pub fn age(&mut self) -> Duration {
+        self.parts().watch.elapsed()
+    }
+
     /// Waits for a text on the job's standard error.
     pub fn wait_until_it_says(&mut self, text: &str) {
         let Parts { child, job, .. } = self.parts();
-        let ended = wait_for(BOOT, || {
+        let limit = job.boot;
+        let ended = wait_for(limit, || {
             if job.home.read("stderr").contains(text) {
                 return Some(None);
             }
@@ -87,14 +91,14 @@ impl Running {
             Some(Some(_)) if self.home().read("stderr").contains(text) => {}
             Some(Some(status)) => panic!("the job ended ({status}) before it said: {text}"),
             Some(None) => {}
-            None => panic!("within {BOOT:?} the job did not say: {text}"),
+            None => panic!("within {limit:?} the job did not say: {text}"),
         }
     }
 
     /// Waits until every rank has started its qemu.
     pub fn wait_until_guests_run(&mut self) {
-        let ranks = self.parts().job.ranks;
-        let all = wait_for(BOOT, || {
+        let Job { ranks, boot, .. } = self.parts().job;
+        let all = wait_for(boot, || {
             let processes = self.processes();
             (0..ranks).all(|rank| processes::the(&processes, Kind::Guest, rank).is_some()).then_some(())
         });
@@ -130,13 +134,14 @@ impl Running {
     /// Waits until the generators of these ranks have written what they measured.
     pub fn wait_for_results(&mut self, ranks: std::ops::RangeInclusive<u32>) {
         let Parts { child, job, .. } = self.parts();
-        let all = wait_for(BOOT, || {
+        let limit = job.boot;
+        let all = wait_for(limit, || {
             let ended = child.try_wait().expect("it is our child");
             assert!(ended.is_none(), "the job ended ({ended:?}) before the generators had results");
             let has_result = |rank| job.home.read(&format!("out/rank-{rank}.jsonl")).contains('\n');
             ranks.clone().all(has_result).then_some(())
         });
-        assert!(all.is_some(), "not all generators had results within {BOOT:?}");
+        assert!(all.is_some(), "not all generators had results within {limit:?}");
     }
 
     /// Has the application end with this exit code, or by this signal if it is negative.

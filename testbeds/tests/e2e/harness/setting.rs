@@ -29,6 +29,10 @@ pub enum Need {
     Guests,
     /// The tiny guest as this disk image.
     Disk(&'static str),
+    /// The Debian guest's disk, and qemu.
+    Debian,
+    /// Programs that run commands on many hosts over ssh.
+    ManyHosts,
     /// Wireshark's tools.
     Wireshark,
     /// Being root.
@@ -37,6 +41,8 @@ pub enum Need {
     Servers,
     /// A real sshd.
     Sshd,
+    /// Slurm.
+    Slurm,
 }
 
 /// Every launcher.
@@ -49,6 +55,15 @@ impl Launcher {
             Self::Up => None,
             Self::Mpich => Some("mpirun.mpich"),
             Self::OpenMpi => Some("mpirun.openmpi"),
+        }
+    }
+
+    /// The plug-in of srun by which this MPI's ranks find each other.
+    pub fn pmi(self) -> &'static str {
+        match self {
+            Self::Up => "none",
+            Self::Mpich => "pmi2",
+            Self::OpenMpi => "pmix",
         }
     }
 
@@ -79,6 +94,11 @@ pub fn tiny_cmdline() -> String {
     std::fs::read_to_string(tiny("cmdline")).expect("the tiny guest was looked for").trim().to_owned()
 }
 
+/// The Debian guest's disk.
+pub fn debian() -> PathBuf {
+    directory("MVPNET_DEBIAN", "target/debian").join("debian.qcow2")
+}
+
 /// The load generator, which cargo builds for these tests.
 pub fn loadgen() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_mvpnet-loadgen"))
@@ -87,6 +107,16 @@ pub fn loadgen() -> &'static Path {
 /// A file of the two hosts that are made of namespaces.
 pub fn two_hosts(script: &str) -> PathBuf {
     checkout().join("testbeds/mpi-two-hosts").join(script)
+}
+
+/// A file of the Slurm cluster that is made of namespaces.
+pub fn slurm(script: &str) -> PathBuf {
+    checkout().join("testbeds/slurm").join(script)
+}
+
+/// A file of the documentation.
+pub fn docs(file: &str) -> PathBuf {
+    checkout().join("docs").join(file)
 }
 
 /// Whether guests can run under KVM here, as mvpnet sees it.
@@ -176,6 +206,8 @@ impl Need {
                 .or_else(|| program("ssh"))
                 .or_else(|| file(tiny("kernel"), "testbeds/tiny/build")),
             Self::Disk(name) => file(tiny(name), "testbeds/tiny/build --disk"),
+            Self::Debian => program("qemu-system-x86_64").or_else(|| file(debian(), "testbeds/debian/build")),
+            Self::ManyHosts => ["pdsh", "parallel-ssh"].into_iter().find_map(program),
             Self::Wireshark => program("tshark").or_else(|| program("capinfos")),
             Self::Servers => {
                 let tools = ["ip", "unshare", "ethtool", "iperf3", "ping"];
@@ -184,6 +216,11 @@ impl Need {
             Self::Sshd => {
                 file("/usr/sbin/sshd".into(), "Debian: openssh-server").or_else(|| program("ssh-keygen"))
             }
+            Self::Slurm => ["munged", "slurmctld", "slurmd"]
+                .into_iter()
+                .find_map(|daemon| file(Path::new("/usr/sbin").join(daemon), "testbeds/slurm/README.md"))
+                .or_else(|| program("srun"))
+                .or_else(|| Self::Root.missing()),
             Self::Root => (!nix::unistd::geteuid().is_root()).then(|| "it needs root".to_owned()),
         }
     }
