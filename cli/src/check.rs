@@ -106,7 +106,7 @@ fn find(options: &Options) -> Result<Vec<Finding>, JobError> {
             let _ = writeln!(std::io::stderr(), "mvpnet: {what}");
         }
     };
-    Ok(look(&job, &cast, &scope, &job.process.to_string(), &tell))
+    Ok(look(&job, &cast, &scope, &std::process::id().to_string(), &tell))
 }
 
 /// Looks at everything in turn; `tag` is in the names of what is put into guests, `tell` is told what comes next.

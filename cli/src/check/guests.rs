@@ -1,12 +1,12 @@
 //! Commands in guests, for as long as they have something to say.
 
 use std::io::Write;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mvpnet_node::control::JobInfo;
-use mvpnet_node::session::{Outcome, Service, Session, SessionEvent, SessionRequest};
+use mvpnet_node::session::{Outcome, Service, Session, SessionEvent, SessionInput, SessionRequest};
 use mvpnet_qemu_driver::agent::ExecRequest;
 
 use super::judge::Guest;
@@ -56,44 +56,56 @@ impl Guests for JobInfo {
         let input = session.input();
         let mut writing = input.clone();
         let (tell, told) = channel();
-        thread::scope(|scope| {
-            scope.spawn(move || {
-                // A command that has ended needs no more.
-                let _ = writing.write_all(&stdin).and_then(|()| writing.end());
-            });
-            scope.spawn(move || {
-                loop {
-                    let event = session.next_event();
-                    let is_last = matches!(event, SessionEvent::Done(_));
-                    if tell.send((now(), event)).is_err() || is_last {
-                        break;
-                    }
-                }
-            });
-            let mut ran = Ran::default();
-            let mut killed = false;
+        // Not scoped: one that waits for a guest which is silent for good must not be waited for.
+        let writing = move || {
+            // A command that has ended needs no more.
+            let _ = writing.write_all(&stdin).and_then(|()| writing.end());
+        };
+        let reading = move || {
             loop {
-                match told.recv_timeout(patience) {
-                    Ok((at, SessionEvent::Output(data))) => {
-                        ran.first.get_or_insert(at);
-                        ran.output.extend(data);
-                    }
-                    Ok((_, SessionEvent::Error(data))) => ran.errors.extend(data),
-                    Ok((_, SessionEvent::End)) => {}
-                    Ok((_, SessionEvent::Done(_))) if killed => return Ok(ran),
-                    Ok((_, SessionEvent::Done(outcome))) => {
-                        ran.code = Some(code(outcome)?);
-                        return Ok(ran);
-                    }
-                    Err(RecvTimeoutError::Timeout) if !killed => {
-                        killed = true;
-                        let _ = input.signal(KILL);
-                    }
-                    // Not even its end is heard of: dropping `told` has the thread leave when it hears anything.
-                    Err(_) => return Ok(ran),
+                let event = session.next_event();
+                let is_last = matches!(event, SessionEvent::Done(_));
+                if tell.send((now(), event)).is_err() || is_last {
+                    break;
                 }
             }
-        })
+        };
+        let threads: [Box<dyn FnOnce() + Send>; 2] = [Box::new(writing), Box::new(reading)];
+        for thread in threads {
+            thread::Builder::new().spawn(thread).map_err(|error| error.to_string())?;
+        }
+        follow(&told, patience, &input)
+    }
+}
+
+/// Gathers what is told until the end, or kills what is silent.
+fn follow(
+    told: &Receiver<(f64, SessionEvent)>,
+    patience: Duration,
+    input: &SessionInput,
+) -> Result<Ran, String> {
+    let mut ran = Ran::default();
+    let mut killed = false;
+    loop {
+        match told.recv_timeout(patience) {
+            Ok((at, SessionEvent::Output(data))) => {
+                ran.first.get_or_insert(at);
+                ran.output.extend(data);
+            }
+            Ok((_, SessionEvent::Error(data))) => ran.errors.extend(data),
+            Ok((_, SessionEvent::End)) => {}
+            Ok((_, SessionEvent::Done(_))) if killed => return Ok(ran),
+            Ok((_, SessionEvent::Done(outcome))) => {
+                ran.code = Some(code(outcome)?);
+                return Ok(ran);
+            }
+            Err(RecvTimeoutError::Timeout) if !killed => {
+                killed = true;
+                let _ = input.signal(KILL);
+            }
+            // Not even its end is heard of.
+            Err(_) => return Ok(ran),
+        }
     }
 }
 
