@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 use mvpnet_qemu_driver::names::find_program;
 
 use crate::args::USAGE_EXIT_CODE;
-use crate::job::JobError;
+use crate::session::EnterError;
 pub use cp::run as cp;
 pub use flags::{
     CONFIG_LONG_ABOUT, CONFIG_USAGE, CP_AFTER_LONG, CP_LONG_ABOUT, CP_USAGE, ConfigFlags, CpFlags,
@@ -28,7 +28,7 @@ use place::Place;
 #[derive(Debug, thiserror::Error)]
 enum SshError {
     #[error(transparent)]
-    Job(#[from] JobError),
+    Job(#[from] EnterError),
     #[error(
         "{job} has not said yet how its guests are reached: its guests are not started, or it has no directory"
     )]
@@ -48,7 +48,7 @@ impl SshError {
     fn say(&self, own: u8) -> ExitCode {
         let _ = writeln!(std::io::stderr(), "mvpnet: {self}");
         let is_usage = match self {
-            Self::Job(error) => error.is_usage(),
+            Self::Job(error) => error.code() == USAGE_EXIT_CODE,
             error => matches!(error, Self::Name(_)),
         };
         ExitCode::from(if is_usage { USAGE_EXIT_CODE } else { own })
