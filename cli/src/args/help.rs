@@ -45,8 +45,12 @@ RANK LISTS
 
 const EXAMPLES: &str = "\
 EXAMPLES
-  Four guests on this machine from one image, which stays as it is:
-      mvpnet up -N 4 -i debian.qcow2 -c seed/
+  Four guests on this machine from one cloud image, which stays as it is, and a way into the first:
+      mvpnet up -N 4 -i debian.qcow2
+      mvpnet ssh 0
+  A cluster for MPI, its home directory shared, ready when all is installed:
+      mvpnet up -N 4 -v 2 -i debian.qcow2 --packages openmpi-bin --mpi-user mpihpc --nfs /home/mpihpc \
+          --ready cloud-init
   The same with larger disks, on the image that its publisher's list knows, kept for the next time:
       mvpnet up -N 4 -i debian.qcow2 --digests SHA512SUMS --disk-size 20G --persist disks/ -c seed/
   The same over two hosts with MPICH, images copied to a local disk, until Ctrl-C:
@@ -60,6 +64,19 @@ EXAMPLES
       mvpnet up -N 4 --remote server2 --vni 40 -i debian.qcow2,mvpctl=s -c seed/
   With OpenMPI, which binds ranks to cores unless told otherwise:
       mpirun -n 4 --bind-to none --oversubscribe mvpnet -i debian.qcow2,mvpctl=s";
+
+const SLURM: &str = "\
+UNDER SLURM
+  `srun -n N --mpi=pmi2 mvpnet …` with a program built for MPICH, --mpi=pmix with OpenMPI: a guest in each
+  task. Within an allocation, what flags do not say comes from it:
+      -m   the job's memory on the host, shared by the guests there, less a tenth (256 MiB at least) of each
+           share for qemu
+      -v   --cpus-per-task; with `mvpnet up`, the CPUs that the job has on the host, shared
+      -j   slurm-JOBID
+  The guests are shut down before the job's time is over: --grace and 15 s before, or when half of a short
+  job's time is over. scancel shuts them down too, within the time that Slurm leaves (KillWait, mostly
+  30 s), 5 s before whose end the rest is killed. A batch script that starts mvpnet without srun needs
+  `trap : TERM`, or the shell dies first and takes the job with it.";
 
 const EXIT_STATUS: &str = "\
 EXIT STATUS
@@ -75,11 +92,12 @@ ENVIRONMENT
   Set for the application and every other child of a rank:
   MVPNET_RANK, MVPNET_WSIZE           the rank and the number of ranks
   MVPNET_SSHPORT, MVPNET_SSHUSER      how to reach the rank's guest on 127.0.0.1
+  MVPNET_SSHCONFIG                    a file for ssh -F, by which it knows n0000 and all others
   MVPNET_JOBNAME, MVPNET_LOGDIR       what -j and -l say";
 
 /// Below `--help`.
 pub fn after_long() -> String {
-    [RANK_LISTS, EXAMPLES, EXIT_STATUS, ENVIRONMENT].join("\n\n")
+    [RANK_LISTS, EXAMPLES, SLURM, EXIT_STATUS, ENVIRONMENT].join("\n\n")
 }
 
 /// The version and what the program was built with.

@@ -11,7 +11,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::harness::leftovers::TIDY;
-use crate::harness::setting::tiny;
+use crate::harness::setting::{tiny, two_hosts};
+use crate::harness::two_hosts::Hosts;
 use crate::harness::wait::{Said, run};
 use crate::harness::{Guest, Job, Kind, Launcher, Need, Running, begin, wait_for};
 
@@ -78,24 +79,38 @@ fn guests_are_told(launcher: Launcher) {
     let own = own_configuration(&job);
     let mut job = job.flags(["-c", &own, "-u", "ann", "-v", "0:2"]).stays_up().start();
     job.wait_until_up();
-    let directories: Vec<PathBuf> =
-        if launcher == Launcher::Up { vec![directory(&job, 0)] } else { vec![directory(&job, 0), directory(&job, 1)] };
+    let directories: Vec<PathBuf> = if launcher == Launcher::Up {
+        vec![directory(&job, 0)]
+    } else {
+        vec![directory(&job, 0), directory(&job, 1)]
+    };
     let known = fs::read_to_string(directories[0].join("known_hosts")).unwrap();
     let key_of_1 = known.lines().nth(1).unwrap().split_once(" ssh-ed25519 ").unwrap().1.trim().to_owned();
     for guest in job.guests() {
-        assert!(found_on_seed(&guest, "CIDATA") > 0, "the second disk of rank {} is none of ours", guest.rank);
+        assert!(
+            found_on_seed(&guest, "CIDATA") > 0,
+            "the second disk of rank {} is none of ours",
+            guest.rank
+        );
         assert_eq!(found_on_seed(&guest, OWN_WORDS), 1, "their file");
         assert!(found_on_seed(&guest, &format!("mvpnet-{}-", guest.name())) > 0, "the guest's own name");
         assert!(found_on_seed(&guest, "n0000 slots=2") > 0, "the CPUs of rank 0");
         assert!(found_on_seed(&guest, &key_of_1) > 0, "all know the key of rank 1's sshd");
-        assert_eq!(guest.try_run("echo x >/dev/vdb").status.and_then(|status| status.code()), Some(1), "read-only");
+        assert_eq!(
+            guest.try_run("echo x >/dev/vdb").status.and_then(|status| status.code()),
+            Some(1),
+            "read-only"
+        );
     }
     for (rank, directory) in (0..).zip(&directories) {
         assert_eq!(mode(directory), 0o700);
         for file in ["id_ed25519", "known_hosts", "ssh_config", &format!("seed.{rank}.img")] {
             assert_eq!(mode(&directory.join(file)), 0o600, "{file} of rank {rank}");
         }
-        assert_eq!(fs::read(directory.join("id_ed25519")).unwrap(), fs::read(directories[0].join("id_ed25519")).unwrap());
+        assert_eq!(
+            fs::read(directory.join("id_ed25519")).unwrap(),
+            fs::read(directories[0].join("id_ed25519")).unwrap()
+        );
     }
     job.end_with(0);
     let job = job.ended();
@@ -201,7 +216,7 @@ fn ssh_gets_into_guests_by_number_name_and_address() {
         let said = ssh(&["-l", "root", guest, "-i", &key, "-q", "hostname; exit 7"]);
         assert_eq!((said.stdout.trim(), code(&said)), ("n0001", Some(7)), "{guest}: {said:?}");
     }
-    for (guest, part) in [("2", "has no guest `2`: there are n0000 to n0001"), ("0-1", "is 2 guests, and one")] {
+    for (guest, part) in [("2", "has no node 2: its nodes are 0 to 1"), ("0-1", "is 2 nodes, and one")] {
         let said = ssh(&[guest, "true"]);
         assert!(code(&said) == Some(2) && said.stderr.contains(part), "{said:?}");
     }
@@ -213,7 +228,7 @@ fn ssh_gets_into_guests_by_number_name_and_address() {
     let place = mvpnet(["ssh-config", "-j", &name, "--path"]).stdout;
     assert_eq!(Path::new(place.trim()), directory(&job, 0).join("ssh_config"));
     let said = mvpnet(["cp", "-j", &name, "/etc/hosts", "5:"]);
-    assert!(code(&said) == Some(2) && said.stderr.contains("has no guest `5`"), "{said:?}");
+    assert!(code(&said) == Some(2) && said.stderr.contains("has no node 5"), "{said:?}");
     let said = run(
         Command::new(Launcher::Up.program()).args(["ssh", "-j", &name, "0"]).env("PATH", "/nonexistent"),
         COMMAND,
@@ -223,6 +238,29 @@ fn ssh_gets_into_guests_by_number_name_and_address() {
     assert_eq!(heard.as_deref(), Some("n0001\n"), "the application's way in");
     job.end_with(0);
     job.ended().assert_code(0);
+}
+
+/// A guest of the other host has no port here: the way is through the job, from either host.
+#[test]
+fn ssh_gets_into_guests_of_other_hosts() {
+    let needs = [Need::Guests, Need::Launcher(Launcher::Mpich), Need::Root];
+    let Some(_turn) = begin(&needs) else { return };
+    let _hosts = Hosts::up();
+    let local = "/run/mvpnet-two-hosts/local";
+    let mut job = Job::new(Launcher::Mpich, 2).on_two_hosts(1).tiny().env("XDG_RUNTIME_DIR", local).start();
+    job.wait_until_up();
+    let (name, key) = (job.home().name.clone(), tiny("id_ed25519").display().to_string());
+    for (host, guest) in [("h0", "n0001"), ("h1", "n0000"), ("h1", "n0001")] {
+        let mut command = Command::new(two_hosts("enter"));
+        command
+            .arg(host)
+            .arg(Launcher::Up.program())
+            .args(["ssh", "-j", &name, "-l", "root", guest, "-i", &key, "-q"]);
+        let said = run(command.arg("hostname; exit 7").env("XDG_RUNTIME_DIR", local), COMMAND);
+        assert_eq!((said.stdout.trim(), code(&said)), (guest, Some(7)), "from {host}: {said:?}");
+    }
+    job.signal(Signal::SIGTERM);
+    job.ended().assert_all_halted();
 }
 
 #[test]
@@ -247,7 +285,19 @@ fn what_a_guest_would_be_told_is_written_without_it() {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join(name).display().to_string();
     let rank = |rank: &str, out: &str| {
-        mvpnet(["seed", "--rank", rank, "--wsize", "8", "-u", "ann", "--keys", &at("keys"), "--out", &at(out)])
+        mvpnet([
+            "seed",
+            "--rank",
+            rank,
+            "--wsize",
+            "8",
+            "-u",
+            "ann",
+            "--keys",
+            &at("keys"),
+            "--out",
+            &at(out),
+        ])
     };
     for (number, out) in [("3", "3.img"), ("3", "again.img"), ("4", "4.img")] {
         let said = rank(number, out);
@@ -258,9 +308,24 @@ fn what_a_guest_would_be_told_is_written_without_it() {
     assert!(content("3.img") == content("again.img"), "the same words make the same image");
     assert!(content("3.img") != content("4.img"));
     assert_eq!(mode(Path::new(&at("keys"))), 0o600);
-    let said = mvpnet(["seed", "--rank", "0", "--wsize", "2", "-u", "ann", "--keys", &at("keys"), "--dir", &at("made")]);
+    let said = mvpnet([
+        "seed",
+        "--rank",
+        "0",
+        "--wsize",
+        "2",
+        "-u",
+        "ann",
+        "--keys",
+        &at("keys"),
+        "--dir",
+        &at("made"),
+    ]);
     assert!(said.is_success(), "{said:?}");
-    assert_eq!((mode(Path::new(&at("made"))), mode(Path::new(&at("made/mvpnet/id_ed25519")))), (0o700, 0o600));
+    assert_eq!(
+        (mode(Path::new(&at("made"))), mode(Path::new(&at("made/mvpnet/id_ed25519")))),
+        (0o700, 0o600)
+    );
     assert!(fs::read_to_string(at("made/mvpnet/hosts")).unwrap().contains("10.0.0.2"));
     fs::write(at("user-data"), "#cloud-config\nruncmd: hello: world\n").unwrap();
     let own = home.path().display().to_string();
@@ -270,7 +335,8 @@ fn what_a_guest_would_be_told_is_written_without_it() {
         (&["--rank", "0", "--wsize", "1", "--out", "x", "-c", &own], "user-data: line 2"),
         (&["--rank", "0", "--wsize", "1", "--out", "x", "-c", "none"], "there is nothing to be made"),
     ] {
-        let said = run(Command::new(Launcher::Up.program()).arg("seed").args(words).current_dir(&home), COMMAND);
+        let said =
+            run(Command::new(Launcher::Up.program()).arg("seed").args(words).current_dir(&home), COMMAND);
         assert!(code(&said) == Some(2) && said.stderr.contains(part), "{words:?}: {said:?}");
     }
     assert!(!Path::new(&at("x")).exists());
@@ -279,12 +345,14 @@ fn what_a_guest_would_be_told_is_written_without_it() {
 #[test]
 fn what_guests_cannot_be_told_is_said_once_before_they_boot() {
     let Some(_turn) = begin(&[Need::Launcher(Launcher::Up)]) else { return };
-    for launcher in LAUNCHERS_OF_DISKS.into_iter().filter(|launcher| Need::Launcher(*launcher).missing().is_none()) {
+    for launcher in
+        LAUNCHERS_OF_DISKS.into_iter().filter(|launcher| Need::Launcher(*launcher).missing().is_none())
+    {
         for (words, part) in [
             (&["--share", "/no/such/directory"][..], "--share /no/such/directory: No such file"),
             (&["--mpi-user", "hpc:12"], "--mpi-user hpc:12: expected a user id"),
             (&["-u", "ann", "--mpi-user", "ann"], "--mpi-user ann: that is the login name"),
-            (&["-c", "OWN"], "user-data: line 3"),
+            (&["-c", "OWN"], "user-data: line 2"),
             (&["--authorized-keys", "/no/such/file"], "--authorized-keys /no/such/file: No such file"),
             (&["--keys", "OWN"], "--keys "),
             (&["-c", "none", "--nfs", "/shared"], "--nfs is for cloud-init in guests"),
@@ -294,13 +362,18 @@ fn what_guests_cannot_be_told_is_said_once_before_they_boot() {
             let (disk, own) = (job.place("disk.img"), job.place("out/own"));
             fs::write(&disk, vec![0; 1 << 20]).unwrap();
             fs::create_dir(&own).unwrap();
-            fs::write(format!("{own}/user-data"), "#cloud-config\nusers:\n  ann: [\n").unwrap();
+            fs::write(format!("{own}/user-data"), "#cloud-config\nruncmd: hello: world\n").unwrap();
             let words = words.iter().map(|word| word.replace("OWN", &own));
             let job = job.flags(["-i", &disk]).flags(words.collect::<Vec<_>>()).run();
             let said = job.stderr();
             let ours: Vec<&str> = said.lines().filter(|line| line.contains("mvpnet: ")).collect();
             assert!(ours.len() == 1 && ours[0].contains(part), "{launcher}, {part}: {said}");
-            assert!(job.code() == 2 && job.took < SOON, "{launcher}, {part}: {} after {:?}", job.code(), job.took);
+            assert!(
+                job.code() == 2 && job.took < SOON,
+                "{launcher}, {part}: {} after {:?}",
+                job.code(),
+                job.took
+            );
         }
     }
 }
