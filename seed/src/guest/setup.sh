@@ -19,8 +19,8 @@ have() { command -v "$1" >/dev/null 2>&1; }
 systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
 put() { # FILE MODE: standard input becomes the file, all of it or nothing
-    if mkdir -p "${1%/*}" && (umask 077 && cat >"$1.mvpnet-new") &&
-        chmod "$2" "$1.mvpnet-new" && mv -f "$1.mvpnet-new" "$1"; then
+    if mkdir -p "${1%/*}" && (umask 077 && cat >"$1.mvpnet.$$") &&
+        chmod "$2" "$1.mvpnet.$$" && mv -f "$1.mvpnet.$$" "$1"; then
         if have restorecon; then restorecon "$1" 2>/dev/null; fi
         return 0
     fi
