@@ -13,6 +13,7 @@ pub mod down;
 pub mod exec;
 pub mod fault;
 pub mod gc;
+mod input;
 mod job;
 pub mod lab;
 pub mod logs;

@@ -39,7 +39,7 @@ use std::net::IpAddr;
 
 use mvpnet_switch::{Vni, VniList, World};
 
-pub use arguments::{Place, READY_FILE, Word};
+pub use arguments::{KEYS_FILE, Place, READY_FILE, Word};
 pub use guest::{Guest, Image, Ready, User};
 pub use host::Host;
 pub use seed::SeedFile;

@@ -276,11 +276,11 @@ pub struct Launch {
 /// Every flag, as typed. `Vec`s take a rank list in front of each value.
 #[derive(Debug, Default, Args)]
 pub struct Flags {
-    /// * Memory, in MiB or like 512M or 4G [default: 4096]
+    /// * Memory, in MiB or like 512M or 4G [default: 4096, or what Slurm's job has]
     #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true, help_heading = GUESTS)]
     pub memory: Vec<OsString>,
 
-    /// * CPUs, as qemu's -smp takes them [default: 1]
+    /// * CPUs, as qemu's -smp takes them [default: 1, or --cpus-per-task of Slurm's job]
     ///
     /// A number, or a topology like 4,sockets=2,cores=2.
     #[arg(short = 'v', long, value_name = "N", allow_hyphen_values = true, help_heading = GUESTS)]

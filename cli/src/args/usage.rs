@@ -75,6 +75,9 @@ pub enum Usage {
     /// A check that cannot be meant.
     #[error("{0}\ntry `mvpnet check --help`")]
     Check(String),
+    /// Nodes to be reset that make no sense.
+    #[error("{0}\ntry `mvpnet reset --help`")]
+    Reset(String),
     /// A flag of a lab that makes no sense.
     #[error("{0}\ntry `mvpnet lab --help`")]
     Lab(String),

@@ -122,6 +122,9 @@ impl LabPlan {
                 words.add("--cloud-init", Word::in_run_dir(format!("{rank}:"), format!("seed/{rank}")));
             }
         }
+        if self.servers.len() > 1 {
+            words.add("--keys", Word::in_run_dir("", KEYS_FILE));
+        }
         words.optional("--append", guest.append.as_ref());
         words.optional("--memory", guest.memory_mib.as_ref());
         words.optional("--smp", guest.cpus.as_ref());
@@ -133,6 +136,9 @@ impl LabPlan {
 
 /// The file in the run directory that `mvpnet up` makes when all its guests are up.
 pub const READY_FILE: &str = "ready.json";
+
+/// The file in the run directory with the secret that the keys of all servers' guests follow from, where there are several.
+pub const KEYS_FILE: &str = "keys";
 
 /// An IPv6 address as it stands where a port may follow.
 fn bracketed(address: &str) -> String {

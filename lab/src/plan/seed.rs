@@ -1,7 +1,6 @@
-//! Names and users as cloud-init wants to be told of them: a NoCloud directory per guest. JSON is YAML, so nothing
-//! has to be quoted by hand.
+//! Names and users as cloud-init wants to be told of them: a NoCloud directory per guest, which `mvpnet up` merges with what
+//! it tells guests itself, addresses among it. JSON is YAML, so nothing has to be quoted by hand.
 
-use mvpnet_switch::{MacAddr, Rank, World};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -31,31 +30,30 @@ impl LabPlan {
                 let name = server.guest.name_of(rank.index());
                 let meta_data =
                     json!({"instance-id": format!("{}-{rank}", self.name), "local-hostname": name});
-                [
-                    file("meta-data", format!("{meta_data}\n")),
-                    file("network-config", format!("{}\n", network(rank, world))),
-                    file("user-data", user_data.clone()),
-                ]
+                [file("meta-data", format!("{meta_data}\n")), file("user-data", user_data.clone())]
             })
             .collect()
     }
 
     fn user_data(&self, server: &ServerPlan) -> Value {
         let users = std::iter::once(json!("default")).chain(server.guest.users.iter().map(account));
-        let mut hosts = String::new();
-        for server in &self.servers {
-            for rank in server.ranks() {
-                let rank = self.world().rank(rank).expect("a server's ranks are the lab's");
-                let name = server.guest.name_of(rank.index());
-                let alias = rank.host_name();
-                let names = if name == alias { name } else { format!("{name} {alias}") };
-                hosts += &format!("{} {names}\n", rank.ipv4());
-            }
+        let mut document = json!({"users": users.collect::<Vec<_>>()});
+        if let Some(hosts) = self.own_names() {
+            document["write_files"] = json!([{"path": "/etc/hosts", "append": true, "content": hosts}]);
         }
-        json!({
-            "users": users.collect::<Vec<_>>(),
-            "write_files": [{"path": "/etc/hosts", "append": true, "content": hosts}],
-        })
+        document
+    }
+
+    /// Lines for /etc/hosts, where guests have other names than those that mvpnet gives them.
+    fn own_names(&self) -> Option<String> {
+        let named = self.servers.iter().filter(|server| server.guest.names.is_some());
+        let ranks = named.flat_map(|server| server.ranks().map(move |rank| (server, rank)));
+        let lines = ranks.map(|(server, rank)| {
+            let name = server.guest.name_of(rank);
+            let rank = self.world().rank(rank).expect("a server's ranks are the lab's");
+            format!("{} {name}\n", rank.ipv4())
+        });
+        Some(lines.collect::<String>()).filter(|lines| !lines.is_empty())
     }
 }
 
@@ -70,16 +68,4 @@ fn account(user: &User) -> Value {
         account["sudo"] = json!("ALL=(ALL) NOPASSWD:ALL");
     }
     account
-}
-
-/// The lab's NIC has the address of its rank: where a kernel encapsulates, nobody answers DHCP. Its MTU it learns from
-/// the device itself (virtio 1.2 §5.1.4).
-fn network(rank: Rank, world: World) -> Value {
-    json!({
-        "version": 2,
-        "ethernets": {
-            "lab": {"match": {"macaddress": rank.mac().to_string()}, "addresses": [format!("{}/8", rank.ipv4())]},
-            "outside": {"match": {"macaddress": MacAddr::user_nic(world).to_string()}, "dhcp4": true},
-        },
-    })
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::call::Target;
 use super::protocol::{Kind, Start, Unit};
-use crate::plan::{Host, LabPlan, Place, ServerPlan, Word};
+use crate::plan::{Host, KEYS_FILE, LabPlan, Place, SeedFile, ServerPlan, Word};
 
 /// A part of a lab, and where it is.
 #[derive(Clone, Debug)]
@@ -69,12 +69,15 @@ impl Part {
         if self.server.is_none() { "is" } else { "are" }
     }
 
-    /// What starts it; `directory` is where the lab's file is.
-    pub(super) fn start(&self, plan: &LabPlan, directory: &Path) -> Start {
-        let (words, files) = match self.server.and_then(|index| plan.servers.get(index)) {
+    /// What starts it; `directory` is where the lab's file is, `keys` what the guests' keys follow from.
+    pub(super) fn start(&self, plan: &LabPlan, directory: &Path, keys: &str) -> Start {
+        let (words, mut files) = match self.server.and_then(|index| plan.servers.get(index)) {
             Some(server) => (plan.server_arguments(server), plan.seed_files(server)),
             None => (plan.bridge_arguments(), Vec::new()),
         };
+        if self.server.is_some() && plan.servers.len() > 1 {
+            files.push(SeedFile { path: KEYS_FILE.to_owned(), text: format!("{keys}\n") });
+        }
         let words = words.into_iter().map(|word: Word| word.resolve(Place::LabDir, directory)).collect();
         Start { unit: self.unit.clone(), words, files, directory: directory.to_owned() }
     }

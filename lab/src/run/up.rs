@@ -1,6 +1,8 @@
 //! Starting a lab: the bridge, then all servers at once, and down again with what this call started if one of them
 //! fails.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use tokio::sync::watch;
@@ -21,10 +23,17 @@ type Outcome = (Part, Result<Message, CallError>);
 /// # Errors
 /// Something did not come up. What this call had started has been taken down again.
 pub async fn up(plan: &LabPlan, directory: &Path, caller: &Caller) -> Result<Vec<(Part, State)>, Failed> {
+    let keys = match new_keys() {
+        Ok(keys) => keys,
+        Err(error) => {
+            caller.say(&format!("no randomness for the guests' keys: {error}"));
+            return Err(Failed);
+        }
+    };
     let mut begun = Begun { parts: Vec::new(), states: Vec::new(), failed: false };
-    begun.note(start(plan, directory, caller.clone(), bridge(plan)).await, caller);
+    begun.note(start(plan, directory, &keys, caller.clone(), bridge(plan)).await, caller);
     if !begun.failed {
-        begun.all_servers(plan, directory, caller).await;
+        begun.all_servers(plan, directory, &keys, caller).await;
     }
     if begun.failed {
         begun.undo(caller).await;
@@ -44,13 +53,14 @@ struct Begun {
 
 impl Begun {
     /// Starts the guests of all servers at once, which each boot as long as they boot.
-    async fn all_servers(&mut self, plan: &LabPlan, directory: &Path, caller: &Caller) {
+    async fn all_servers(&mut self, plan: &LabPlan, directory: &Path, keys: &str, caller: &Caller) {
         let (give_up, given_up) = watch::channel(false);
         let caller = caller.clone().until(given_up);
         let mut starting = JoinSet::new();
         for part in servers(plan) {
             let (plan, directory, caller) = (plan.clone(), directory.to_owned(), caller.clone());
-            starting.spawn(async move { start(&plan, &directory, caller, part).await });
+            let keys = keys.to_owned();
+            starting.spawn(async move { start(&plan, &directory, &keys, caller, part).await });
         }
         while let Some(started) = starting.join_next().await {
             match started {
@@ -113,8 +123,8 @@ impl Begun {
     }
 }
 
-async fn start(plan: &LabPlan, directory: &Path, caller: Caller, part: Part) -> Outcome {
-    let request = Request::Start(Box::new(part.start(plan, directory)));
+async fn start(plan: &LabPlan, directory: &Path, keys: &str, caller: Caller, part: Part) -> Outcome {
+    let request = Request::Start(Box::new(part.start(plan, directory, keys)));
     let place = part.place.clone();
     let tell = |line: String| {
         // How the boot goes; what else the program says is shown if it fails.
@@ -124,4 +134,11 @@ async fn start(plan: &LabPlan, directory: &Path, caller: Caller, part: Part) -> 
     };
     let answer = caller.call(&part.target, request, tell).await;
     (part, answer)
+}
+
+/// What the keys of all guests follow from, for those that this call starts: 64 hexadecimal digits, as `--keys` reads them.
+fn new_keys() -> std::io::Result<String> {
+    let mut octets = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut octets)?;
+    Ok(octets.iter().map(|octet| format!("{octet:02x}")).collect())
 }

@@ -78,24 +78,38 @@ fn guests_are_told(launcher: Launcher) {
     let own = own_configuration(&job);
     let mut job = job.flags(["-c", &own, "-u", "ann", "-v", "0:2"]).stays_up().start();
     job.wait_until_up();
-    let directories: Vec<PathBuf> =
-        if launcher == Launcher::Up { vec![directory(&job, 0)] } else { vec![directory(&job, 0), directory(&job, 1)] };
+    let directories: Vec<PathBuf> = if launcher == Launcher::Up {
+        vec![directory(&job, 0)]
+    } else {
+        vec![directory(&job, 0), directory(&job, 1)]
+    };
     let known = fs::read_to_string(directories[0].join("known_hosts")).unwrap();
     let key_of_1 = known.lines().nth(1).unwrap().split_once(" ssh-ed25519 ").unwrap().1.trim().to_owned();
     for guest in job.guests() {
-        assert!(found_on_seed(&guest, "CIDATA") > 0, "the second disk of rank {} is none of ours", guest.rank);
+        assert!(
+            found_on_seed(&guest, "CIDATA") > 0,
+            "the second disk of rank {} is none of ours",
+            guest.rank
+        );
         assert_eq!(found_on_seed(&guest, OWN_WORDS), 1, "their file");
         assert!(found_on_seed(&guest, &format!("mvpnet-{}-", guest.name())) > 0, "the guest's own name");
         assert!(found_on_seed(&guest, "n0000 slots=2") > 0, "the CPUs of rank 0");
         assert!(found_on_seed(&guest, &key_of_1) > 0, "all know the key of rank 1's sshd");
-        assert_eq!(guest.try_run("echo x >/dev/vdb").status.and_then(|status| status.code()), Some(1), "read-only");
+        assert_eq!(
+            guest.try_run("echo x >/dev/vdb").status.and_then(|status| status.code()),
+            Some(1),
+            "read-only"
+        );
     }
     for (rank, directory) in (0..).zip(&directories) {
         assert_eq!(mode(directory), 0o700);
         for file in ["id_ed25519", "known_hosts", "ssh_config", &format!("seed.{rank}.img")] {
             assert_eq!(mode(&directory.join(file)), 0o600, "{file} of rank {rank}");
         }
-        assert_eq!(fs::read(directory.join("id_ed25519")).unwrap(), fs::read(directories[0].join("id_ed25519")).unwrap());
+        assert_eq!(
+            fs::read(directory.join("id_ed25519")).unwrap(),
+            fs::read(directories[0].join("id_ed25519")).unwrap()
+        );
     }
     job.end_with(0);
     let job = job.ended();
@@ -201,7 +215,9 @@ fn ssh_gets_into_guests_by_number_name_and_address() {
         let said = ssh(&["-l", "root", guest, "-i", &key, "-q", "hostname; exit 7"]);
         assert_eq!((said.stdout.trim(), code(&said)), ("n0001", Some(7)), "{guest}: {said:?}");
     }
-    for (guest, part) in [("2", "has no guest `2`: there are n0000 to n0001"), ("0-1", "is 2 guests, and one")] {
+    for (guest, part) in
+        [("2", "has no guest `2`: there are n0000 to n0001"), ("0-1", "is 2 guests, and one")]
+    {
         let said = ssh(&[guest, "true"]);
         assert!(code(&said) == Some(2) && said.stderr.contains(part), "{said:?}");
     }
@@ -247,7 +263,19 @@ fn what_a_guest_would_be_told_is_written_without_it() {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join(name).display().to_string();
     let rank = |rank: &str, out: &str| {
-        mvpnet(["seed", "--rank", rank, "--wsize", "8", "-u", "ann", "--keys", &at("keys"), "--out", &at(out)])
+        mvpnet([
+            "seed",
+            "--rank",
+            rank,
+            "--wsize",
+            "8",
+            "-u",
+            "ann",
+            "--keys",
+            &at("keys"),
+            "--out",
+            &at(out),
+        ])
     };
     for (number, out) in [("3", "3.img"), ("3", "again.img"), ("4", "4.img")] {
         let said = rank(number, out);
@@ -258,9 +286,24 @@ fn what_a_guest_would_be_told_is_written_without_it() {
     assert!(content("3.img") == content("again.img"), "the same words make the same image");
     assert!(content("3.img") != content("4.img"));
     assert_eq!(mode(Path::new(&at("keys"))), 0o600);
-    let said = mvpnet(["seed", "--rank", "0", "--wsize", "2", "-u", "ann", "--keys", &at("keys"), "--dir", &at("made")]);
+    let said = mvpnet([
+        "seed",
+        "--rank",
+        "0",
+        "--wsize",
+        "2",
+        "-u",
+        "ann",
+        "--keys",
+        &at("keys"),
+        "--dir",
+        &at("made"),
+    ]);
     assert!(said.is_success(), "{said:?}");
-    assert_eq!((mode(Path::new(&at("made"))), mode(Path::new(&at("made/mvpnet/id_ed25519")))), (0o700, 0o600));
+    assert_eq!(
+        (mode(Path::new(&at("made"))), mode(Path::new(&at("made/mvpnet/id_ed25519")))),
+        (0o700, 0o600)
+    );
     assert!(fs::read_to_string(at("made/mvpnet/hosts")).unwrap().contains("10.0.0.2"));
     fs::write(at("user-data"), "#cloud-config\nruncmd: hello: world\n").unwrap();
     let own = home.path().display().to_string();
@@ -270,7 +313,8 @@ fn what_a_guest_would_be_told_is_written_without_it() {
         (&["--rank", "0", "--wsize", "1", "--out", "x", "-c", &own], "user-data: line 2"),
         (&["--rank", "0", "--wsize", "1", "--out", "x", "-c", "none"], "there is nothing to be made"),
     ] {
-        let said = run(Command::new(Launcher::Up.program()).arg("seed").args(words).current_dir(&home), COMMAND);
+        let said =
+            run(Command::new(Launcher::Up.program()).arg("seed").args(words).current_dir(&home), COMMAND);
         assert!(code(&said) == Some(2) && said.stderr.contains(part), "{words:?}: {said:?}");
     }
     assert!(!Path::new(&at("x")).exists());
@@ -279,12 +323,14 @@ fn what_a_guest_would_be_told_is_written_without_it() {
 #[test]
 fn what_guests_cannot_be_told_is_said_once_before_they_boot() {
     let Some(_turn) = begin(&[Need::Launcher(Launcher::Up)]) else { return };
-    for launcher in LAUNCHERS_OF_DISKS.into_iter().filter(|launcher| Need::Launcher(*launcher).missing().is_none()) {
+    for launcher in
+        LAUNCHERS_OF_DISKS.into_iter().filter(|launcher| Need::Launcher(*launcher).missing().is_none())
+    {
         for (words, part) in [
             (&["--share", "/no/such/directory"][..], "--share /no/such/directory: No such file"),
             (&["--mpi-user", "hpc:12"], "--mpi-user hpc:12: expected a user id"),
             (&["-u", "ann", "--mpi-user", "ann"], "--mpi-user ann: that is the login name"),
-            (&["-c", "OWN"], "user-data: line 3"),
+            (&["-c", "OWN"], "user-data: line 2"),
             (&["--authorized-keys", "/no/such/file"], "--authorized-keys /no/such/file: No such file"),
             (&["--keys", "OWN"], "--keys "),
             (&["-c", "none", "--nfs", "/shared"], "--nfs is for cloud-init in guests"),
@@ -294,13 +340,18 @@ fn what_guests_cannot_be_told_is_said_once_before_they_boot() {
             let (disk, own) = (job.place("disk.img"), job.place("out/own"));
             fs::write(&disk, vec![0; 1 << 20]).unwrap();
             fs::create_dir(&own).unwrap();
-            fs::write(format!("{own}/user-data"), "#cloud-config\nusers:\n  ann: [\n").unwrap();
+            fs::write(format!("{own}/user-data"), "#cloud-config\nruncmd: hello: world\n").unwrap();
             let words = words.iter().map(|word| word.replace("OWN", &own));
             let job = job.flags(["-i", &disk]).flags(words.collect::<Vec<_>>()).run();
             let said = job.stderr();
             let ours: Vec<&str> = said.lines().filter(|line| line.contains("mvpnet: ")).collect();
             assert!(ours.len() == 1 && ours[0].contains(part), "{launcher}, {part}: {said}");
-            assert!(job.code() == 2 && job.took < SOON, "{launcher}, {part}: {} after {:?}", job.code(), job.took);
+            assert!(
+                job.code() == 2 && job.took < SOON,
+                "{launcher}, {part}: {} after {:?}",
+                job.code(),
+                job.took
+            );
         }
     }
 }

@@ -4,7 +4,7 @@
 //! stays when ssh has ended.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -136,7 +136,9 @@ impl Locked {
         for SeedFile { path, text } in files {
             let path = self.dir.path.join(path);
             fs::create_dir_all(path.parent().unwrap_or(&self.dir.path))?;
-            fs::write(path, text)?;
+            // Keys are among them.
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            file.write_all(text.as_bytes())?;
         }
         let options = OpenOptions::new().append(true).create_new(true).mode(0o600).clone();
         options.open(self.dir.path.join(LOG))

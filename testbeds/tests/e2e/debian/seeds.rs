@@ -69,10 +69,7 @@ fn told(home: &Home, flags: &[&str]) -> Value {
     let said = run(&mut seed, COMMAND);
     assert!(said.is_success(), "{said:?}");
     let modules = debian().parent().unwrap_or(Path::new(".")).join("cloud-init");
-    let said = run(
-        Command::new("python3").args([READ_SEED, &directory]).env("PYTHONPATH", modules),
-        COMMAND,
-    );
+    let said = run(Command::new("python3").args([READ_SEED, &directory]).env("PYTHONPATH", modules), COMMAND);
     assert!(said.is_success(), "{said:?}");
     fs::remove_dir_all(&directory).unwrap();
     serde_json::from_str(&said.stdout).unwrap()
