@@ -12,6 +12,7 @@ use mvpnet_lab::doctor::{self, Examination, Finding, Status, Wanted};
 use mvpnet_lab::plan::LabPlan;
 
 use crate::args::USAGE_EXIT_CODE;
+use crate::input::text_of;
 pub use flags::{AFTER_LONG, AFTER_SHORT, Flags, LONG_ABOUT, USAGE};
 pub use options::Options;
 use options::{Subject, Task};
@@ -57,7 +58,7 @@ fn examination(subject: &Subject) -> Result<Examination, String> {
     let Subject { lab, hosts, mvpnet, vxlan_port, wanted } = subject;
     let Some(file) = lab else { return Ok(Examination::of_hosts(wanted, hosts, mvpnet, program)) };
     let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
+    let text = text_of(file, "a lab", "mvpnet lab --help")?;
     let plan = LabPlan::parse(&name, &text).map_err(|error| error.to_string())?;
     // Paths in it begin where it is, on all hosts.
     let whole = std::path::absolute(file).map_err(|error| format!("{name}: {error}"))?;

@@ -6,7 +6,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::args::{USAGE_EXIT_CODE, Usage};
+use crate::input::text_of;
 pub use flags::{AFTER_LONG, AFTER_SHORT, Flags, LONG_ABOUT, USAGE};
 use flags::{Lab, Verb};
 use report::Report;
@@ -171,15 +172,7 @@ fn farewell(plan: &LabPlan, ended: &[Part], json: bool) -> String {
 /// The lab, and where its file is.
 fn read(file: &Path) -> Result<(LabPlan, PathBuf), Stop> {
     let shown = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Stop::Usage(match error.kind() {
-            ErrorKind::NotFound => {
-                format!("{shown}: there is no such file\n`mvpnet lab --help` shows one to begin with")
-            }
-            ErrorKind::InvalidData => format!("{shown} is no text, let alone a lab"),
-            _ => format!("{shown}: {error}"),
-        })
-    })?;
+    let text = text_of(file, "a lab", "mvpnet lab --help").map_err(Stop::Usage)?;
     let plan = LabPlan::parse(&shown, &text).map_err(|error| Stop::Usage(error.to_string()))?;
     let whole = std::path::absolute(file).map_err(|error| Stop::Failure(format!("{shown}: {error}")))?;
     Ok((plan, whole.parent().map_or_else(|| "/".into(), Path::to_owned)))

@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod bridge;
+pub mod check;
 mod columns;
 pub mod console;
 pub mod doctor;
@@ -12,6 +13,7 @@ pub mod down;
 pub mod exec;
 pub mod fault;
 pub mod gc;
+mod input;
 mod job;
 pub mod lab;
 pub mod logs;

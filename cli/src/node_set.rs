@@ -25,6 +25,12 @@ pub enum NodeSetError {
         /// What is no name.
         item: String,
     },
+    /// A host that is none of the guests.
+    #[error("no guest is called `{name}`: name one like n0003, 3 or 10.0.0.4")]
+    Host {
+        /// As typed.
+        name: String,
+    },
     /// `n[0-3`.
     #[error("the nodes `{set}` have brackets that do not match: write them like n[0-3,7]")]
     Brackets {
@@ -93,14 +99,14 @@ pub fn folded(ranks: &[u32]) -> String {
 /// No guest of any job is called so.
 pub fn host(name: &str) -> Result<NodeSet, NodeSetError> {
     let any = World::new(World::MAX_SIZE).ok();
-    if let Ok(address) = name.parse::<Ipv4Addr>() {
-        let rank = any.and_then(|any| any.rank_of_ipv4(address));
-        let item = || NodeSetError::Item { set: name.to_owned(), item: name.to_owned() };
-        return rank
-            .map(|rank| NodeSet { ranks: RankList::of([rank.index()]), is_all: false })
-            .ok_or_else(item);
-    }
-    name.split('.').next().unwrap_or(name).parse()
+    let found = match name.parse::<Ipv4Addr>() {
+        Ok(address) => {
+            let rank = any.and_then(|any| any.rank_of_ipv4(address));
+            rank.map(|rank| NodeSet { ranks: RankList::of([rank.index()]), is_all: false })
+        }
+        Err(_) => name.split('.').next().and_then(|name| name.parse().ok()),
+    };
+    found.ok_or_else(|| NodeSetError::Host { name: name.to_owned() })
 }
 
 impl NodeSet {

@@ -195,8 +195,8 @@ mod tests {
             ("-l", "`-l` needs a value"),
             ("-x", "which host?"),
             ("0", "which command? There is no login"),
-            ("web.example.org ls", "names no node at `web`"),
-            ("10.0.0.0 ls", "10.0.0.0"),
+            ("web.example.org ls", "no guest is called `web.example.org`"),
+            ("10.0.0.0 ls", "no guest is called `10.0.0.0`"),
         ] {
             let error = read(line).unwrap_err().to_string();
             assert!(error.contains(says), "{line}: {error}");

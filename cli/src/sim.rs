@@ -5,13 +5,14 @@ mod options;
 mod outputs;
 mod progress;
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use mvpnet_sim::scenario::{Report, Run, Scenario};
 
 use crate::args::USAGE_EXIT_CODE;
+use crate::input::text_of;
 pub use flags::{AFTER_LONG, AFTER_SHORT, Flags, LONG_ABOUT, USAGE};
 pub use options::Options;
 use outputs::Outputs;
@@ -66,8 +67,7 @@ fn simulate(options: &Options) -> Result<(), Stop> {
 /// The scenario, with a name, and the seed.
 fn read(options: &Options) -> Result<(Scenario, u64), Stop> {
     let file = options.file.display().to_string();
-    let text =
-        std::fs::read_to_string(&options.file).map_err(|error| Stop::Usage(unreadable(&file, &error)))?;
+    let text = text_of(&options.file, "a scenario", "mvpnet sim --help").map_err(Stop::Usage)?;
     let mut scenario = Scenario::parse(&file, &text).map_err(|error| Stop::Usage(error.to_string()))?;
     if scenario.name.is_empty()
         && let Some(stem) = options.file.file_stem()
@@ -79,17 +79,6 @@ fn read(options: &Options) -> Result<(Scenario, u64), Stop> {
         None => Err(Stop::Usage(format!(
             "{file} has no seed, without which nobody can see the same again: write `seed = 1` into it, or add --seed 1"
         ))),
-    }
-}
-
-fn unreadable(file: &str, error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::NotFound => {
-            format!("{file}: there is no such file\n`mvpnet sim --help` shows a scenario to begin with")
-        }
-        ErrorKind::IsADirectory => format!("{file} is a directory: name one of the scenarios in it"),
-        ErrorKind::InvalidData => format!("{file} is no text, let alone a scenario"),
-        _ => format!("{file}: {error}"),
     }
 }
 

@@ -76,6 +76,13 @@ pub fn ssh(flags: &SshFlags) -> ExitCode {
     }
 }
 
+/// Who logs in to the guests of a job of which this is a process, as far as its ssh_config(5) says.
+pub(crate) fn user_of(process: u32) -> Option<String> {
+    let config = mvpnet_node::control::JobDirectory::of_process(process)?.join(crate::run::SSH_CONFIG);
+    let text = std::fs::read_to_string(config).ok()?;
+    text.lines().find_map(|line| line.trim().strip_prefix("User ")).map(|user| user.trim().to_owned())
+}
+
 /// Prints the ssh_config(5) of a job.
 pub fn config(flags: &ConfigFlags) -> ExitCode {
     let text = Place::find(flags.job.as_deref()).and_then(|place| match flags.path {

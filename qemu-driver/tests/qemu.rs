@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mvpnet_qemu_driver::readiness::{NotReady, ProbeFailure, ReadyTimes, ReadyWhen, wait_ready};
-use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, Drive, Machine, StreamEnd, UserNet, VmSpec};
+use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, Drive, HostShare, Machine, StreamEnd, UserNet, VmSpec};
 use mvpnet_qemu_driver::supervise::{Guest, GuestFds, Keeper, Launch, ProcessEnd, StopLadder, StopStep};
 use mvpnet_qemu_driver::{argv, ports};
 use mvpnet_switch::World;
@@ -250,4 +250,35 @@ async fn what_qemu_has_to_say_against_its_command_line_is_kept() {
     assert_eq!(guest.ended().await.process, Some(ProcessEnd::Code(1)));
     let said = guest.stderr().last_lines(1).concat();
     assert!(said.contains("no-such-cpu"), "{said}");
+}
+
+#[tokio::test]
+async fn channels_and_shares_are_accepted_and_do_not_move_the_network_cards() {
+    if !have_qemu() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut fds = GuestFds::new();
+    let (mut spec, _switch) = spec(&mut fds);
+    spec.channels = Some(fds.add_channels(true).unwrap());
+    spec.machine.shares = (0..HostShare::MOST)
+        .map(|index| HostShare {
+            tag: format!("share{index}"),
+            host_dir: dir.path().into(),
+            read_only: index % 2 == 1,
+        })
+        .collect();
+    let guest = start(&spec, fds).await;
+    let chardevs = query(&guest, "query-chardev").await;
+    let names: Vec<_> =
+        chardevs.as_array().unwrap().iter().filter_map(|entry| entry["label"].as_str()).collect();
+    assert!(["guest-agent", "exec"].iter().all(|name| names.contains(name)), "{names:?}");
+    let buses = query(&guest, "query-pci").await;
+    let devices = buses[0]["devices"].as_array().unwrap();
+    // virtio's id of network cards, 1000 (VIRTIO 1.2, section 5.1.1, transitional).
+    let cards: Vec<_> = devices.iter().filter(|device| device["id"]["device"] == 0x1000).collect();
+    assert_eq!(cards.iter().map(|card| &card["slot"]).collect::<Vec<_>>(), [2, 3]);
+    let ends = guest.take_channels().unwrap();
+    assert!(ends.exec.is_some() && guest.take_channels().is_none());
+    runs_and_quits(guest).await;
 }

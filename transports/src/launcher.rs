@@ -73,10 +73,7 @@ pub fn launcher_env_from(var: impl Fn(&str) -> Option<String>) -> Option<Launche
 
 /// The launcher started more ranks than MPI found.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error(
-    "{launcher} started {started} ranks, but MPI joined {found} of them into this job: the program was built for {library}; \
-     start it with the mpirun of that MPI, or build it with MPICC set to the mpicc that belongs to your mpirun"
-)]
+#[error("{launcher} started {started} ranks, but MPI joined {found} of them into this job: {}", remedy(*.launcher, .library))]
 pub struct LauncherMismatch {
     /// What started the processes.
     pub launcher: LauncherKind,
@@ -86,6 +83,65 @@ pub struct LauncherMismatch {
     pub found: u32,
     /// The MPI library that the program runs with, as it names itself.
     pub library: String,
+}
+
+/// What to do about it.
+fn remedy(launcher: LauncherKind, library: &str) -> String {
+    let built = format!("the program was built for {library}");
+    match launcher {
+        LauncherKind::Slurm => {
+            format!("{built}; {}, or use the mpirun of that MPI within the allocation", srun_for(library))
+        }
+        _ => format!(
+            "{built}; start it with the mpirun of that MPI, or build it with MPICC set to the mpicc that belongs to your mpirun"
+        ),
+    }
+}
+
+/// How srun starts programs of this library: by the plug-in whose protocol the library speaks.
+fn srun_for(library: &str) -> String {
+    let plugin = if library.starts_with("MPICH")
+        || library.starts_with("Intel")
+        || library.starts_with("MVAPICH")
+    {
+        "pmi2"
+    } else if library.starts_with("Open MPI") {
+        "pmix"
+    } else {
+        return "name srun a plug-in that this MPI understands with `srun --mpi=…` (`srun --mpi=list` shows them)".into();
+    };
+    format!("start it with `srun --mpi={plugin} …` (`srun --mpi=list` shows what this Slurm has)")
+}
+
+/// Slurm's srun started the process and told MPI nothing, so that the library would make a world of one, or end
+/// the process.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("Slurm's srun started {started} ranks and tells MPI nothing of them (--mpi=none); the program was built for {library}: {}", srun_for(.library))]
+pub struct NoPmi {
+    /// How many it started.
+    pub started: u32,
+    /// The MPI library that the program runs with, as it names itself.
+    pub library: String,
+}
+
+/// Looks whether srun tells MPI of the other ranks, before MPI is initialised. A single rank needs to know of no
+/// others, but OpenMPI does not let it be alone under srun.
+pub fn check_pmi(library: &str) -> Result<(), NoPmi> {
+    check_pmi_from(|name| std::env::var(name).ok(), library)
+}
+
+fn check_pmi_from(var: impl Fn(&str) -> Option<String>, library: &str) -> Result<(), NoPmi> {
+    let has_pmi =
+        ["PMI_RANK", "PMI_FD", "PMIX_RANK", "PMIX_NAMESPACE"].iter().any(|name| var(name).is_some());
+    let library = library_name(library);
+    match launcher_env_from(&var) {
+        Some(LauncherEnv { kind: LauncherKind::Slurm, size: Some(started), .. })
+            if !has_pmi && (started > 1 || library.starts_with("Open MPI")) =>
+        {
+            Err(NoPmi { started, library })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Compares what the launcher started with the world that MPI made. `library` is the first line of
@@ -196,6 +252,35 @@ mod tests {
             "{text}"
         );
         assert!(check_launcher(env(&[("PMIX_RANK", "1")]), 1, library).is_err());
+    }
+
+    #[test]
+    fn srun_is_told_the_plug_in_of_the_library() {
+        let step = [("SLURM_PROCID", "0"), ("SLURM_STEP_NUM_TASKS", "2")];
+        let pmix = env(&[&step[..], &[("PMIX_RANK", "0")]].concat());
+        let text = check_launcher(pmix, 1, "MPICH Version:\t4.0.2").expect_err("2 were started").to_string();
+        assert!(
+            text.starts_with("Slurm's srun started 2 ranks, but MPI joined 1")
+                && text.contains("`srun --mpi=pmi2 …`"),
+            "{text}"
+        );
+        let check = |vars: &[(&str, &str)], library| {
+            let of =
+                |name: &str| vars.iter().find(|(var, _)| *var == name).map(|(_, value)| value.to_string());
+            check_pmi_from(of, library)
+        };
+        let text = check(&step, "Open MPI v4.1.4, package: Debian").expect_err("--mpi=none").to_string();
+        assert!(
+            text.contains(
+                "(--mpi=none); the program was built for Open MPI v4.1.4: start it with `srun --mpi=pmix …`"
+            ),
+            "{text}"
+        );
+        assert!(check(&step, "Cray MPICH").expect_err("--mpi=none").to_string().contains("`srun --mpi=…`"));
+        assert_eq!(check(&[&step[..], &[("PMIX_RANK", "0")]].concat(), "Open MPI v4.1.4"), Ok(()));
+        let alone = [("SLURM_PROCID", "0"), ("SLURM_STEP_NUM_TASKS", "1")];
+        assert_eq!(check(&alone, "MPICH Version: 4.0.2"), Ok(()));
+        assert!(check(&alone, "Open MPI v4.1.4").is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::batch::Pool;
 use crate::credit::ReceiveWindow;
 use crate::doze::{self, Backstop};
-use crate::launcher::{LauncherMismatch, check_launcher, launcher_env};
+use crate::launcher::{LauncherMismatch, NoPmi, check_launcher, check_pmi, launcher_env};
 use crate::outbox::{FlowLimits, Outbox};
 use crate::peers::Peers;
 use crate::{TransportError, TransportStats};
@@ -76,6 +76,9 @@ pub enum InitError {
     /// The program was built for another MPI than the one that started it.
     #[error(transparent)]
     Launcher(#[from] LauncherMismatch),
+    /// Slurm's srun was not told which MPI the program has.
+    #[error(transparent)]
+    NoPmi(#[from] NoPmi),
     /// More ranks than a job can have.
     #[error(transparent)]
     World(#[from] WorldError),
@@ -155,6 +158,8 @@ impl MpiTransport {
     /// pending sends sleeps for 100 µs at most.
     pub fn init(config: MpiConfig) -> Result<Self, InitError> {
         let library = library_version();
+        // OpenMPI would end the process.
+        check_pmi(&library)?;
         let mpi = ffi::Mpi::init().map_err(|error| match error {
             ffi::StartError::AlreadyInitialized => InitError::AlreadyInitialized,
             ffi::StartError::Threads => InitError::Threads { library: library.clone() },

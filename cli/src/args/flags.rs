@@ -10,7 +10,7 @@ use super::guests::{CONFIGURATION, GuestFlags};
 use super::help;
 use super::tunnel::TunnelFlags;
 use crate::{
-    bridge, console, doctor, down, exec, fault, gc, lab, port, ps, reset, rsh, seed, sim, ssh, status,
+    bridge, check, console, doctor, down, exec, fault, gc, lab, port, ps, reset, rsh, seed, sim, ssh, status,
 };
 
 /// Headings of `--help`.
@@ -102,6 +102,16 @@ pub enum Command {
         disable_help_flag = true,
     )]
     Down(down::Flags),
+
+    /// Check that the guests of a running job are a cluster: names, ssh, MTU, MPI
+    #[command(
+        long_about = check::LONG_ABOUT,
+        override_usage = check::USAGE,
+        after_help = check::AFTER_SHORT,
+        after_long_help = check::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Check(check::Flags),
 
     /// Press the reset buttons of guests in a running job
     #[command(
@@ -266,11 +276,11 @@ pub struct Launch {
 /// Every flag, as typed. `Vec`s take a rank list in front of each value.
 #[derive(Debug, Default, Args)]
 pub struct Flags {
-    /// * Memory, in MiB or like 512M or 4G [default: 4096]
+    /// * Memory, in MiB or like 512M or 4G [default: 4096, or what Slurm's job has]
     #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true, help_heading = GUESTS)]
     pub memory: Vec<OsString>,
 
-    /// * CPUs, as qemu's -smp takes them [default: 1]
+    /// * CPUs, as qemu's -smp takes them [default: 1, or --cpus-per-task of Slurm's job]
     ///
     /// A number, or a topology like 4,sockets=2,cores=2.
     #[arg(short = 'v', long, value_name = "N", allow_hyphen_values = true, help_heading = GUESTS)]

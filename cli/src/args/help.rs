@@ -65,6 +65,19 @@ EXAMPLES
   With OpenMPI, which binds ranks to cores unless told otherwise:
       mpirun -n 4 --bind-to none --oversubscribe mvpnet -i debian.qcow2,mvpctl=s";
 
+const SLURM: &str = "\
+UNDER SLURM
+  `srun -n N --mpi=pmi2 mvpnet …` with a program built for MPICH, --mpi=pmix with OpenMPI: a guest in each
+  task. Within an allocation, what flags do not say comes from it:
+      -m   the job's memory on the host, shared by the guests there, less a tenth (256 MiB at least) of each
+           share for qemu
+      -v   --cpus-per-task; with `mvpnet up`, the CPUs that the job has on the host, shared
+      -j   slurm-JOBID
+  The guests are shut down before the job's time is over: --grace and 15 s before, or when half of a short
+  job's time is over. scancel shuts them down too, within the time that Slurm leaves (KillWait, mostly
+  30 s), 5 s before whose end the rest is killed. A batch script that starts mvpnet without srun needs
+  `trap : TERM`, or the shell dies first and takes the job with it.";
+
 const EXIT_STATUS: &str = "\
 EXIT STATUS
   0    the guests were shut down as asked, and no application was given or it succeeded
@@ -84,7 +97,7 @@ ENVIRONMENT
 
 /// Below `--help`.
 pub fn after_long() -> String {
-    [RANK_LISTS, EXAMPLES, EXIT_STATUS, ENVIRONMENT].join("\n\n")
+    [RANK_LISTS, EXAMPLES, SLURM, EXIT_STATUS, ENVIRONMENT].join("\n\n")
 }
 
 /// The version and what the program was built with.

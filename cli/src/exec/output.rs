@@ -84,6 +84,7 @@ impl Ending {
     /// What went wrong, if it did.
     fn trouble(&self) -> Option<String> {
         match &self.outcome {
+            Outcome::Failed(why) if self.timed_out => Some(format!("its time was over: {why}")),
             _ if self.timed_out => Some("killed, its time was over".into()),
             Outcome::Exited(0) | Outcome::Closed => None,
             Outcome::Exited(code) => Some(format!("exit code {code}")),

@@ -170,4 +170,7 @@ fn a_wrong_file_is_wrong_usage() {
     fs::remove_file(case.dir.path().join("lab.toml")).unwrap();
     let Err(Stop::Usage(text)) = case.run(Task::Up, false) else { panic!("not refused") };
     assert!(text.contains("there is no such file"), "{text}");
+    fs::create_dir(case.dir.path().join("lab.toml")).unwrap();
+    let Err(Stop::Usage(text)) = case.run(Task::Up, false) else { panic!("not refused") };
+    assert!(text.ends_with("is a directory, not a lab: name the file itself"), "{text}");
 }

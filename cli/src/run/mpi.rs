@@ -11,7 +11,7 @@ use mvpnet_node::control::JobDirectory;
 use mvpnet_node::job::{Numbers, Problem, RankEnd, RankSetup, Watch, listen, live};
 use mvpnet_qemu_driver::supervise::Leftover;
 use mvpnet_transports::Transport;
-use mvpnet_transports::launcher::launcher_env;
+use mvpnet_transports::launcher::{LauncherKind, launcher_env};
 use mvpnet_transports::mpi::{InitError, Leftovers, MpiConfig, MpiTransport, leftovers};
 use tokio::sync::mpsc;
 use tracing::Instrument;
@@ -73,6 +73,9 @@ pub fn run(options: &Options) -> ExitCode {
     };
     if let (Some(slurm), Some(portion), 0) = (&slurm, &host.portion, me.index()) {
         slurm.tell(&options, portion);
+        if launcher.is_none() {
+            slurm.tell_of_solitude();
+        }
     }
     let housemates = housemates(&options, &transport, &host);
     let found = found.or_else(|| digests::check(&housemates, world).err().map(usage));
@@ -91,7 +94,10 @@ fn slurm_of_all(transport: &MpiTransport, mine: Option<SlurmFacts>) -> Result<Op
 
 /// Says why there is no MPI: once for the job where all ranks find the same, each rank for itself otherwise.
 fn no_mpi(error: &InitError, me: Option<u32>) -> ExitCode {
-    let of_job = matches!(error, InitError::Launcher(_) | InitError::Threads { .. } | InitError::World(_));
+    let of_job = matches!(
+        error,
+        InitError::Launcher(_) | InitError::NoPmi(_) | InitError::Threads { .. } | InitError::World(_)
+    );
     match me {
         Some(1..) if of_job => return ExitCode::SUCCESS,
         Some(me) if !of_job => complain(&format!("rank {me}: {error}")),
@@ -155,8 +161,9 @@ fn run_rank(
     let (wish, wishes) = mpsc::unbounded_channel();
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     let (loop_part, setup) = parts.split(host, wishes, (me.index() == 0).then_some(notices));
-    // Every process of the job can be asked.
-    let setup = RankSetup { answers: true, ..setup };
+    // srun does not care for a rank that is lost; every process of the job can be asked.
+    let lifeline = launcher_env().is_some_and(|launcher| launcher.kind == LauncherKind::Slurm);
+    let setup = RankSetup { answers: true, lifeline, ..setup };
     let control = spawn_control(
         setup,
         wish,

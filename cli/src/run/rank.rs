@@ -130,6 +130,7 @@ impl RankParts {
             chief,
             directory: None,
             briefed: None,
+            lifeline: false,
         };
         (LoopPart { switch, tap, capture, mailbox, number: seat.number() }, setup)
     }

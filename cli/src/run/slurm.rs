@@ -60,6 +60,15 @@ impl Slurm {
         }
     }
 
+    /// Tells who has one rank, in a job of more tasks, how to have more.
+    #[cfg(feature = "mpi")]
+    pub fn tell_of_solitude(&self) {
+        let Self { env: SlurmEnv { tasks: Some(tasks @ 2..), job, .. }, .. } = self else { return };
+        complain(&format!(
+            "this is one rank alone, although Slurm's job {job} has {tasks} tasks; `srun --mpi=… mvpnet …` has a guest in each"
+        ));
+    }
+
     /// How long after SIGTERM processes are killed.
     pub fn kill_wait(&self) -> Duration {
         self.facts.kill_wait()

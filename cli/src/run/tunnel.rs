@@ -1,6 +1,7 @@
 //! The way from `--remote HOST` to tunnels: names to addresses, the address of this machine that the far end answers
 //! to, and the MTU that is left for guests.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 
 use mvpnet_switch::Vni;
@@ -37,12 +38,32 @@ pub fn find(tunnel: &Tunnel, mtu: Option<u32>) -> Result<Ends, Usage> {
         None => route_to(peer)?,
     };
     let listen = SocketAddr::new(here, tunnel.port);
+    check_ends(tunnel, listen, peer)?;
     let probe = Probe { from: Some(here), attempts: 2, ..Probe::new(peer) };
     let route = probe.route_mtu().map_err(|error| Usage::Tunnel(error.to_string()))?;
     let (path, found) = ask(&probe, route);
     let mtu = guest_mtu(mtu, path, peer)?;
     let described = format!("VXLAN from {listen} to {peer}, guests' MTU {mtu}: {found}");
     Ok(Ends { listen, peer, mtu, described })
+}
+
+/// Finds what cannot be an end of a tunnel from here.
+fn check_ends(tunnel: &Tunnel, listen: SocketAddr, peer: SocketAddr) -> Result<(), Usage> {
+    if listen == peer {
+        return Err(Usage::Tunnel(format!(
+            "--remote {} is this machine itself, and the guests' tunnels would end at {listen} at both ends: name the server \
+             that `mvpnet bridge` runs on; a bridge on this machine has a port of its own (--remote {}:PORT)",
+            tunnel.remote, tunnel.remote
+        )));
+    }
+    match UdpSocket::bind((listen.ip(), 0)) {
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => Err(Usage::Tunnel(format!(
+            "--listen {}: this machine does not have that address; `ip address` shows those that it has",
+            listen.ip()
+        ))),
+        // Whatever else is wrong is told by who needs the port.
+        _ => Ok(()),
+    }
 }
 
 /// Makes a tunnel for each of `fabric`.
@@ -126,6 +147,29 @@ mod tests {
         assert_eq!(guest_mtu(Some(1400), 1500, v4).unwrap(), 1400);
         let error = guest_mtu(Some(1500), 1500, v4).unwrap_err().to_string();
         assert!(error.contains("carries 1500 bytes, of which VXLAN leaves 1450"), "{error}");
+    }
+
+    #[test]
+    fn a_tunnel_has_two_ends_and_the_near_one_is_here() {
+        let tunnel = |remote: &str, listen: Option<&str>| Tunnel {
+            remote: remote.to_owned(),
+            remote_port: 4789,
+            port: 4789,
+            vni: Vni::new(40).unwrap(),
+            listen: listen.map(|listen| listen.parse().unwrap()),
+            tap: false,
+        };
+        let refused = |tunnel: Tunnel| find(&tunnel, None).unwrap_err().to_string();
+        let itself = refused(tunnel("127.0.0.1", None));
+        assert!(itself.starts_with("--remote 127.0.0.1 is this machine itself"), "{itself}");
+        let other_port = Tunnel { remote_port: 4790, ..tunnel("127.0.0.1", None) };
+        assert!(find(&other_port, None).is_ok());
+        // RFC 5737: nobody's.
+        let absent = refused(tunnel("127.0.0.1", Some("192.0.2.77")));
+        assert!(
+            absent.starts_with("--listen 192.0.2.77: this machine does not have that address"),
+            "{absent}"
+        );
     }
 
     #[test]

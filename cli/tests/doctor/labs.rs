@@ -47,7 +47,13 @@ fn a_file_that_is_no_lab_is_wrong_usage() {
     let (code, said) = here.run("mvpnet doctor /tmp/$$/lab.toml");
     assert_eq!(code, 2, "{said}");
     assert!(said.starts_with("mvpnet: /tmp/") && said.contains("nam"), "{said}");
-    assert_eq!(here.run("mvpnet doctor /tmp/$$/other.toml").0, 2);
+    for (file, problem) in
+        [("/tmp/$$/other.toml", "other.toml: there is no such file\n"), ("/tmp/$$/.toml", "a directory")]
+    {
+        here.must("mkdir -p /tmp/$$/.toml");
+        let (code, said) = here.run(&format!("mvpnet doctor {file}"));
+        assert!(code == 2 && said.contains(problem), "{said}");
+    }
     here.must("rm -r /tmp/$$");
 }
 

@@ -154,6 +154,8 @@ pub enum Message {
     Change(ChangeOrder),
     /// To rank 0: they are made.
     Changed(ChangeDone),
+    /// To rank 0, and from it: the sender is there.
+    Alive,
     /// From any rank to any: a part of a session. Not JSON.
     #[serde(skip)]
     Session(Packet),

@@ -4,6 +4,7 @@
 mod chief;
 mod desk;
 mod faults;
+mod lifeline;
 mod poll;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::chief::{ChiefState, Happening};
 use self::desk::Desk;
 use self::faults::Outcomes;
+use self::lifeline::Lifeline;
 use self::poll::Facts;
 use super::about::About;
 use super::application::ApplicationPlan;
@@ -103,6 +105,8 @@ pub struct RankSetup {
     pub directory: Option<PathBuf>,
     /// What is to be done with rank 0's briefing, besides making guests' configurations from it.
     pub briefed: Option<Briefed>,
+    /// Whether ranks have to find out themselves that one is lost, since what started them does not care.
+    pub lifeline: bool,
 }
 
 /// Hears rank 0's briefing. It may not take long.
@@ -156,6 +160,7 @@ struct RankLife {
     sessions: Sessions,
     directory: Option<PathBuf>,
     briefed: Option<Briefed>,
+    lifeline: Lifeline,
 }
 
 /// Lives one rank's part of the job; returns when it is over and the frame loop was told to stop.
@@ -163,6 +168,7 @@ pub async fn live(setup: RankSetup) -> RankEnd {
     let RankSetup { me, world, numbers, host, problem, guest, handle, answers, directory, briefed, .. } =
         setup;
     let (mut events, mut wishes, chief) = (setup.events, setup.wishes, setup.chief);
+    let lifeline = Lifeline::new(setup.lifeline, me, world);
     let has_taps = guest.as_ref().is_some_and(|plan| plan.tap.is_some());
     let facts = Facts::of(host.clone(), guest.as_ref());
     let chief = chief.map(|chief| {
@@ -191,6 +197,7 @@ pub async fn live(setup: RankSetup) -> RankEnd {
         sessions,
         directory,
         briefed,
+        lifeline,
     };
     life.report(Report::Hello { host, problem }).await;
     while life.end.is_none() {
@@ -203,6 +210,7 @@ pub async fn live(setup: RankSetup) -> RankEnd {
             },
             asked = Control::next(&mut life.desk.control) => life.on_asked(asked).await,
             outcome = life.outcomes.next() => life.on_outcome(outcome),
+            () = life.lifeline.tick() => life.on_tick().await,
         }
     }
     life.sessions.close().await;
@@ -253,8 +261,12 @@ impl RankLife {
     }
 
     async fn on_event(&mut self, event: Event) {
+        if let Event::Message { from, .. } = &event {
+            self.lifeline.heard(*from);
+        }
         match event {
             Event::Message { from, payload } => match Message::decode(&payload) {
+                Ok(Message::Alive) => {}
                 Ok(Message::Session(packet)) => self.sessions.packet(from, packet, payload.len()),
                 Ok(Message::Report(report)) => self.on_report(from, report).await,
                 Ok(Message::Order(order)) if from.index() == 0 => self.obey(order).await,

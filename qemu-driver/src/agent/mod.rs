@@ -152,7 +152,7 @@ impl Agents {
     /// does. Our agent is tried first, then the qemu guest agent; `within` is how long either may take to answer.
     ///
     /// The qemu guest agent takes standard input whole, [`QGA_STDIN`](Self::QGA_STDIN) octets at most, and gives
-    /// output when the command has ended.
+    /// output when the command has ended and nothing that it left running keeps its output open.
     pub async fn exec(
         &self,
         request: ExecRequest,

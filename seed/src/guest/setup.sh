@@ -135,7 +135,7 @@ agent() {
         say 'the exec agent needs python3, which is not installed: no mvpnet exec, no mvpnet-rsh'
         return
     fi
-    { echo "#!$python" && sed 1d "$here/mvpnet-agent"; } | put "$program" 755 || return
+    sed "1s|^#![^ ]*|#!$python|" "$here/mvpnet-agent" | put "$program" 755 || return
     mkdir -p "$root/usr/local/bin"
     ln -sf /usr/local/sbin/mvpnet-agent "$root/usr/local/bin/mvpnet-rsh"
     if [ -n "$root" ]; then return; fi
@@ -150,7 +150,7 @@ Before=shutdown.target
 [Service]
 ExecStart=$program daemon
 Restart=always
-RestartSec=2
+RestartSec=5
 KillMode=process
 UNIT
     else

@@ -44,4 +44,5 @@ mod lab_tap;
 mod lab_wire;
 mod network;
 mod operations;
+mod slurm;
 mod two_hosts;

@@ -108,7 +108,7 @@ impl RankLife {
         }
     }
 
-    fn notice(&self, notice: Notice) {
+    pub(super) fn notice(&self, notice: Notice) {
         if let Some(chief) = &self.chief {
             // Nobody listens any more when the process ends.
             let _ = chief.notices.send(notice);

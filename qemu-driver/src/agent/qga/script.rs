@@ -48,7 +48,11 @@ pub(super) fn script(request: &ExecRequest) -> Result<String, ExecError> {
     }
     match cwd {
         Some(cwd) => {
-            script += &format!("cd {} || {}", quote(cwd), fail(&format!("cannot enter the directory {cwd}")));
+            script += &format!(
+                "cd {} 2>/dev/null || {}",
+                quote(cwd),
+                fail(&format!("cannot enter the directory {cwd}"))
+            );
         }
         None => script += "cd \"$HOME\" 2>/dev/null || cd /\n",
     }
@@ -76,7 +80,8 @@ pub(super) fn script(request: &ExecRequest) -> Result<String, ExecError> {
 
 /// The script that sends a signal to a command and what it started.
 pub(super) fn kill(pid: i64, signal: i32) -> String {
-    format!("kill -{signal} -- -{pid} || kill -{signal} {pid}")
+    // Not all shells' kill understands "--".
+    format!("kill -{signal} -{pid} || kill -{signal} {pid}")
 }
 
 /// A word that a shell takes as it is.

@@ -11,7 +11,7 @@ use crate::harness::wait::{Stopwatch, run};
 use crate::harness::{Job, Launcher, Need, begin};
 
 /// How long the reset of a guest may take: another boot.
-const RESET: Duration = Duration::from_secs(640);
+const RESET: Duration = Duration::from_secs(940);
 
 #[test]
 fn a_job_of_debian_guests_is_looked_at_reset_and_ended_by_subcommands() {

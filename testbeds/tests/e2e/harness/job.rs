@@ -11,7 +11,7 @@ use super::home::Home;
 use super::leftovers::Before;
 use super::processes::MARK;
 use super::running::{Ended, Running};
-use super::setting::{Launcher, debian, loadgen, tiny, tiny_cmdline, two_hosts};
+use super::setting::{Launcher, debian, loadgen, slurm, tiny, tiny_cmdline, two_hosts};
 
 /// The application that keeps a job running until the test says how it is to end: with this exit code, or by this
 /// signal where the code is given as `-N`.
@@ -45,6 +45,10 @@ pub struct Job {
     prefix: Vec<OsString>,
     /// Whether these enter a host with a network of its own.
     is_elsewhere: bool,
+    /// Options of srun, which takes mpirun's place.
+    srun: Option<Vec<String>>,
+    /// What stands in place of launcher, program and flags.
+    command: Option<Vec<OsString>>,
     flags: Vec<OsString>,
     application: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
@@ -72,6 +76,8 @@ impl Job {
             program: launcher,
             prefix: Vec::new(),
             is_elsewhere: false,
+            srun: None,
+            command: None,
             flags: Vec::new(),
             application: Vec::new(),
             environment: Vec::new(),
@@ -93,19 +99,20 @@ impl Job {
 
     /// The same with a few more words on the kernel's command line.
     pub fn tiny_told(self, words: &str) -> Self {
+        self.tiny_of_any_size(words).flags(["-m", "256"])
+    }
+
+    /// The same, with the memory that somebody else decides on.
+    pub fn tiny_of_any_size(self, words: &str) -> Self {
         let append = format!("{} {words}", tiny_cmdline());
-        self.flag("--kernel").flag(tiny("kernel")).flag("--initrd").flag(tiny("initrd")).flags([
-            "--append",
-            append.trim(),
-            "-m",
-            "256",
-        ])
+        let job = self.flag("--kernel").flag(tiny("kernel")).flag("--initrd").flag(tiny("initrd"));
+        job.flags(["--append", append.trim()])
     }
 
     /// Guests: the Debian guest, from its disk alone, which is only read.
     pub fn debian(self) -> Self {
-        let job = self.flag("-i").flag(debian()).flags(["--overlay", "-m", "1024", "-T", "600"]);
-        Self { boot: Duration::from_secs(640), ..job }
+        let job = self.flag("-i").flag(debian()).flags(["--overlay", "-m", "1024", "-T", "900"]);
+        Self { boot: Duration::from_secs(940), ..job }
     }
 
     /// Load generators in place of guests, with their script. The kernel is never looked at.
@@ -187,6 +194,18 @@ impl Job {
         Self { is_elsewhere: true, ..job }
     }
 
+    /// Its ranks are tasks of the Slurm cluster, started by srun with these options besides.
+    pub fn under_srun(self, options: &[&str]) -> Self {
+        let job = self.inside([slurm("enter")]);
+        Self { srun: Some(options.iter().map(|option| option.to_string()).collect()), ..job }
+    }
+
+    /// These words start it, in place of launcher, program and flags.
+    pub fn by<W: AsRef<OsStr>>(self, words: impl IntoIterator<Item = W>) -> Self {
+        let words = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        Self { command: Some(words), ..self }
+    }
+
     /// The words that enter the host of a rank's guest, none for this one.
     pub(super) fn entry(&self, rank: u32) -> Vec<OsString> {
         match self.ranks_per_host {
@@ -226,6 +245,18 @@ impl Job {
         self.home.text(part)
     }
 
+    /// Its command line as a shell takes it.
+    pub fn as_shell(&self) -> String {
+        let quoted = |word: &OsString| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"));
+        self.words().iter().map(quoted).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Writes a file into its directory; its path.
+    pub fn home_file(&self, name: &str, text: &str) -> String {
+        fs::write(self.home.at(name), text).expect("the directory is ours");
+        self.place(name)
+    }
+
     /// Starts it.
     pub fn start(self) -> Running {
         let before = Before::look();
@@ -260,11 +291,20 @@ impl Job {
     /// The whole command line.
     fn words(&self) -> Vec<OsString> {
         let mut words = self.prefix.clone();
+        if let Some(command) = &self.command {
+            words.extend(command.iter().cloned());
+            return words;
+        }
         let mut say = |text: &[&str]| words.extend(text.iter().map(OsString::from));
         let ranks = self.ranks.to_string();
         let per_host = self.ranks_per_host.map(|count| count.to_string());
         match self.launcher {
             Launcher::Up => {}
+            launcher if let Some(options) = &self.srun => {
+                let mpi = format!("--mpi={}", launcher.pmi());
+                say(&["srun", "-n", &ranks, "-J", &self.home.name, &mpi]);
+                options.iter().for_each(|option| say(&[option]));
+            }
             Launcher::Mpich => {
                 say(&["mpirun.mpich", "-n", &ranks]);
                 if let Some(count) = &per_host {

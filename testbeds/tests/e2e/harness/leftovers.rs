@@ -35,7 +35,7 @@ pub struct Places<'a> {
     pub ports: &'a BTreeSet<u16>,
 }
 
-/// Directories with shared memory: this machine's, and those of the two hosts made of namespaces.
+/// Directories with shared memory: this machine's; hosts made of namespaces have others.
 const SHARED_MEMORY: &[&str] = &["/dev/shm"];
 
 impl Before {
@@ -89,6 +89,9 @@ fn shared_memory() -> BTreeSet<PathBuf> {
         let holder = fs::read_to_string(format!("/run/mvpnet-two-hosts/{host}.pid")).ok()?;
         Some(format!("/proc/{}/root/dev/shm", holder.trim()))
     });
+    let slurm = fs::read_to_string("/run/mvpnet-slurm/host.pid").ok();
+    let slurm = slurm.map(|holder| format!("/proc/{}/root/dev/shm", holder.trim()));
+    let hosts = hosts.chain(slurm);
     let directories = SHARED_MEMORY.iter().map(|&directory| directory.to_owned()).chain(hosts);
     directories.flat_map(|directory| entries(Path::new(&directory)).collect::<Vec<_>>()).collect()
 }

@@ -73,7 +73,10 @@ fn look_at(pid: i32, mark: &str) -> Option<Process> {
     let kind = kind(pid, &words);
     let number = |name: &str| environment.get(name)?.parse().ok();
     let rank = match kind {
-        Kind::Ranks => number("OMPI_COMM_WORLD_RANK").or_else(|| number("PMI_RANK")).or(Some(0)),
+        Kind::Ranks => number("OMPI_COMM_WORLD_RANK")
+            .or_else(|| number("PMI_RANK"))
+            .or_else(|| number("SLURM_PROCID"))
+            .or(Some(0)),
         Kind::Guest => number("MVPNET_RANK"),
         // A keeper is known by its child only.
         Kind::Keeper => child_rank(pid),

@@ -41,6 +41,8 @@ pub enum Need {
     Servers,
     /// A real sshd.
     Sshd,
+    /// Slurm.
+    Slurm,
 }
 
 /// Every launcher.
@@ -53,6 +55,15 @@ impl Launcher {
             Self::Up => None,
             Self::Mpich => Some("mpirun.mpich"),
             Self::OpenMpi => Some("mpirun.openmpi"),
+        }
+    }
+
+    /// The plug-in of srun by which this MPI's ranks find each other.
+    pub fn pmi(self) -> &'static str {
+        match self {
+            Self::Up => "none",
+            Self::Mpich => "pmi2",
+            Self::OpenMpi => "pmix",
         }
     }
 
@@ -96,6 +107,16 @@ pub fn loadgen() -> &'static Path {
 /// A file of the two hosts that are made of namespaces.
 pub fn two_hosts(script: &str) -> PathBuf {
     checkout().join("testbeds/mpi-two-hosts").join(script)
+}
+
+/// A file of the Slurm cluster that is made of namespaces.
+pub fn slurm(script: &str) -> PathBuf {
+    checkout().join("testbeds/slurm").join(script)
+}
+
+/// A file of the documentation.
+pub fn docs(file: &str) -> PathBuf {
+    checkout().join("docs").join(file)
 }
 
 /// Whether guests can run under KVM here, as mvpnet sees it.
@@ -195,6 +216,11 @@ impl Need {
             Self::Sshd => {
                 file("/usr/sbin/sshd".into(), "Debian: openssh-server").or_else(|| program("ssh-keygen"))
             }
+            Self::Slurm => ["munged", "slurmctld", "slurmd"]
+                .into_iter()
+                .find_map(|daemon| file(Path::new("/usr/sbin").join(daemon), "testbeds/slurm/README.md"))
+                .or_else(|| program("srun"))
+                .or_else(|| Self::Root.missing()),
             Self::Root => (!nix::unistd::geteuid().is_root()).then(|| "it needs root".to_owned()),
         }
     }
