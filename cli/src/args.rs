@@ -77,6 +77,8 @@ pub enum Invocation {
     Status(crate::status::Options),
     /// End jobs.
     Down(crate::down::Options),
+    /// Look whether guests are a cluster.
+    Check(crate::check::Options),
     /// Reset guests.
     Reset(crate::reset::Options),
     /// Remove what dead jobs have left.
@@ -134,6 +136,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
         Some(Command::Ps(flags)) => Invocation::Ps(crate::ps::Options::read(flags)),
         Some(Command::Status(flags)) => Invocation::Status(crate::status::Options::read(flags)),
         Some(Command::Down(flags)) => Invocation::Down(crate::down::Options::read(flags)?),
+        Some(Command::Check(flags)) => Invocation::Check(crate::check::Options::read(flags)?),
         Some(Command::Reset(flags)) => Invocation::Reset(crate::reset::Options::read(flags)?),
         Some(Command::Gc(flags)) => Invocation::Gc(crate::gc::Options::read(flags)),
         Some(Command::Lab(flags)) => Invocation::Lab(crate::lab::Options::read(flags)?),
@@ -159,6 +162,7 @@ fn help_of(word: Option<&OsString>) -> &'static str {
         Some("ps") => "mvpnet ps --help",
         Some("status") => "mvpnet status --help",
         Some("down") => "mvpnet down --help",
+        Some("check") => "mvpnet check --help",
         Some("reset") => "mvpnet reset --help",
         Some("gc") => "mvpnet gc --help",
         Some("lab") => "mvpnet lab --help",

@@ -5,7 +5,7 @@ mod flags;
 use std::io::Write;
 use std::process::ExitCode;
 
-use mvpnet_node::control::{Garbage, garbage, remove_empty_directories};
+use mvpnet_node::control::{Garbage, garbage, remove_garbage};
 use serde_json::json;
 
 pub use flags::{AFTER_LONG, AFTER_SHORT, Flags, LONG_ABOUT, USAGE};
@@ -27,17 +27,7 @@ impl Options {
 
 /// Does it.
 pub fn run(options: &Options) -> ExitCode {
-    let mut failed = Vec::new();
-    let mut gone = Vec::new();
-    for garbage in garbage() {
-        match if options.dry_run { Ok(()) } else { garbage.remove() } {
-            Ok(()) => gone.push(garbage),
-            Err(error) => failed.push(format!("cannot remove {}: {error}", garbage.at)),
-        }
-    }
-    if !options.dry_run {
-        remove_empty_directories();
-    }
+    let (gone, failed) = if options.dry_run { (garbage(), Vec::new()) } else { remove_garbage() };
     let text = if options.json {
         format!("{}\n", json!({ "removed": !options.dry_run, "garbage": gone, "failed": failed }))
     } else {

@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod bridge;
+pub mod check;
 mod columns;
 pub mod console;
 pub mod doctor;

@@ -40,6 +40,7 @@ fn run(invocation: &Invocation) -> ExitCode {
         Invocation::Ps(options) => mvpnet_cli::ps::run(options),
         Invocation::Status(options) => mvpnet_cli::status::run(options),
         Invocation::Down(options) => mvpnet_cli::down::run(options),
+        Invocation::Check(options) => mvpnet_cli::check::run(options),
         Invocation::Reset(options) => mvpnet_cli::reset::run(options),
         Invocation::Gc(options) => mvpnet_cli::gc::run(options),
         Invocation::Lab(options) => mvpnet_cli::lab::run(options),

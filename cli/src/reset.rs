@@ -6,18 +6,17 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use mvpnet_node::control::{Answer, AskError, JobInfo, Request, ask};
-use mvpnet_switch::RankList;
 
 use crate::args::{USAGE_EXIT_CODE, Usage};
 use crate::job::{self, JobError};
+use crate::node_set::{NodeSet, NodeSetError};
 pub use flags::{AFTER_LONG, AFTER_SHORT, Flags, LONG_ABOUT, USAGE};
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     job: Option<String>,
-    /// None: all.
-    ranks: Option<RankList>,
+    nodes: NodeSet,
     wait: bool,
 }
 
@@ -28,6 +27,8 @@ enum ResetError {
     Job(#[from] JobError),
     #[error(transparent)]
     Ask(#[from] AskError),
+    #[error(transparent)]
+    Nodes(#[from] NodeSetError),
     #[error("{0}")]
     Refused(String),
     #[error("{}", .0.join("\n        "))]
@@ -40,18 +41,11 @@ impl Options {
     /// What the flags ask for.
     ///
     /// # Errors
-    /// The ranks are no list of ranks.
+    /// The nodes are none.
     pub fn read(flags: Flags) -> Result<Self, Usage> {
-        let Flags { job, wait, ranks, help: _ } = flags;
-        let list = match ranks.as_str() {
-            "all" => None,
-            list => Some(list.parse().map_err(|problem| Usage::RankList {
-                flag: "RANKS",
-                value: list.to_owned(),
-                problem,
-            })?),
-        };
-        Ok(Self { job, ranks: list, wait })
+        let Flags { job, wait, nodes, help: _ } = flags;
+        let nodes = nodes.parse().map_err(|error: NodeSetError| Usage::Reset(error.to_string()))?;
+        Ok(Self { job, nodes, wait })
     }
 }
 
@@ -66,7 +60,7 @@ pub fn run(options: &Options) -> ExitCode {
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "mvpnet: {error}");
             let is_usage = match &error {
-                ResetError::Refused(_) => true,
+                ResetError::Refused(_) | ResetError::Nodes(_) => true,
                 ResetError::Job(error) => error.is_usage(),
                 _ => false,
             };
@@ -77,7 +71,7 @@ pub fn run(options: &Options) -> ExitCode {
 
 fn carry_out(options: &Options) -> Result<String, ResetError> {
     let job = job::find(options.job.as_deref())?;
-    let ranks = chosen(&job, options.ranks.as_ref());
+    let ranks = options.nodes.of_job(job.first_rank, job.ranks)?;
     if options.wait {
         // It takes as long as a boot, and says nothing meanwhile.
         let _ = writeln!(std::io::stderr(), "mvpnet: waiting until the guests are up again");
@@ -87,15 +81,6 @@ fn carry_out(options: &Options) -> Result<String, ResetError> {
         Answer::Refused(why) => Err(ResetError::Refused(why)),
         Answer::Failed(whys) => Err(ResetError::Failed(whys)),
         _ => Err(ResetError::Answer),
-    }
-}
-
-/// The ranks that are meant, and of those that the job has not, one that it can complain of.
-fn chosen(job: &JobInfo, ranks: Option<&RankList>) -> Vec<u32> {
-    let end = job.first_rank + job.ranks;
-    match ranks {
-        None => (job.first_rank..end).collect(),
-        Some(list) => (0..end).filter(|rank| list.contains(*rank)).chain(list.outside(end)).collect(),
     }
 }
 
@@ -109,22 +94,6 @@ fn done(job: &JobInfo, count: usize, waited: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn ranks(words: &str) -> Vec<u32> {
-        let flags = Flags { ranks: words.to_owned(), ..Flags::default() };
-        let options = Options::read(flags).unwrap();
-        let job = JobInfo { ranks: 4, first_rank: 4, ..JobInfo::default() };
-        chosen(&job, options.ranks.as_ref())
-    }
-
-    #[test]
-    fn ranks_are_chosen_by_the_numbers_that_people_know() {
-        assert_eq!(ranks("all"), [4, 5, 6, 7]);
-        assert_eq!(ranks("5,7"), [5, 7]);
-        assert_eq!(ranks("6-"), [6, 7]);
-        assert_eq!(ranks("6-9"), [6, 7, 9], "there is no rank 9, and the job says so");
-        assert!(Options::read(Flags { ranks: "x".into(), ..Flags::default() }).is_err());
-    }
 
     #[test]
     fn what_was_done_is_said_in_the_right_number() {

@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 use mvpnet_qemu_driver::names::find_program;
 
 use crate::args::USAGE_EXIT_CODE;
-use crate::job::JobError;
+use crate::session::EnterError;
 pub use cp::run as cp;
 pub use flags::{
     CONFIG_LONG_ABOUT, CONFIG_USAGE, CP_AFTER_LONG, CP_LONG_ABOUT, CP_USAGE, ConfigFlags, CpFlags,
@@ -28,7 +28,7 @@ use place::Place;
 #[derive(Debug, thiserror::Error)]
 enum SshError {
     #[error(transparent)]
-    Job(#[from] JobError),
+    Job(#[from] EnterError),
     #[error(
         "{job} has not said yet how its guests are reached: its guests are not started, or it has no directory"
     )]
@@ -48,7 +48,7 @@ impl SshError {
     fn say(&self, own: u8) -> ExitCode {
         let _ = writeln!(std::io::stderr(), "mvpnet: {self}");
         let is_usage = match self {
-            Self::Job(error) => error.is_usage(),
+            Self::Job(error) => error.code() == USAGE_EXIT_CODE,
             error => matches!(error, Self::Name(_)),
         };
         ExitCode::from(if is_usage { USAGE_EXIT_CODE } else { own })
@@ -74,6 +74,13 @@ pub fn ssh(flags: &SshFlags) -> ExitCode {
         Ok(command) => hand_over(command).say(SSH_FAILED),
         Err(error) => error.say(SSH_FAILED),
     }
+}
+
+/// Who logs in to the guests of a job of which this is a process, as far as its ssh_config(5) says.
+pub(crate) fn user_of(process: u32) -> Option<String> {
+    let config = mvpnet_node::control::JobDirectory::of_process(process)?.join(crate::run::SSH_CONFIG);
+    let text = std::fs::read_to_string(config).ok()?;
+    text.lines().find_map(|line| line.trim().strip_prefix("User ")).map(|user| user.trim().to_owned())
 }
 
 /// Prints the ssh_config(5) of a job.

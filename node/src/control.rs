@@ -28,7 +28,7 @@ mod server;
 pub use client::{AskError, ask, ask_within, running, socket_of};
 pub(crate) use client::{ask_all, ask_one, open_session};
 pub use directory::{DirectoryError, JobDirectory};
-pub use garbage::{Garbage, clear, garbage, remove_empty_directories};
+pub use garbage::{Garbage, clear, garbage, remove_garbage};
 pub use known::{Known, known};
 pub use place::Kind;
 pub(crate) use place::directories;

@@ -7,12 +7,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use mvpnet_switch::{MacAddr, Rank};
 
 use crate::spec::{
-    ClusterNet, DgramEnd, DirectBoot, Drive, GuestChannels, HostShare, Machine, Seed, StreamEnd, UserNet,
-    VmSpec,
+    ClusterNet, DgramEnd, DirectBoot, Drive, GuestChannels, HostShare, Machine, StreamEnd, UserNet, VmSpec,
 };
 
 #[cfg(test)]
@@ -94,7 +94,7 @@ pub fn argv(spec: &VmSpec) -> Vec<OsString> {
         argv.channels(channels);
     }
     argv.shares(shares);
-    argv.drives(disks, seed.as_ref());
+    argv.drives(disks, seed.as_deref());
     if let Some(direct_boot) = direct_boot {
         argv.direct_boot(direct_boot);
     }
@@ -170,17 +170,8 @@ fn drive(drive: &Drive) -> Value {
     }
 }
 
-fn seed_drive(seed: &Seed) -> Value {
-    let value = match seed {
-        Seed::Image(file) => Value::new("").with("file", file),
-        // The label is how cloud-init finds the file system (NoCloud data source).
-        Seed::Directory(directory) => Value::new("")
-            .with("driver", "raw")
-            .with("file.driver", "vvfat")
-            .with("file.dir", directory)
-            .with("file.label", "cidata"),
-    };
-    value.with("media", "disk").with("if", "virtio").with("read-only", "on")
+fn seed_drive(file: &Path) -> Value {
+    Value::new("").with("file", file).with("media", "disk").with("if", "virtio").with("read-only", "on")
 }
 
 /// The words of a command line.
@@ -251,7 +242,7 @@ impl Argv {
         }
     }
 
-    fn drives(&mut self, disks: &[Drive], seed: Option<&Seed>) {
+    fn drives(&mut self, disks: &[Drive], seed: Option<&Path>) {
         let mut disks = disks.iter();
         // The configuration is the second disk: /dev/vda stays what the user gave first.
         if let Some(boot_disk) = disks.next() {

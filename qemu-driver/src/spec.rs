@@ -54,8 +54,9 @@ pub struct Machine {
     pub memory_mib: u32,
     /// The disks, the boot disk first.
     pub disks: Vec<Drive>,
-    /// The guest's configuration; it becomes the second disk, as guests of this kind expect.
-    pub seed: Option<Seed>,
+    /// The guest's configuration (NoCloud, file system label `cidata`), an image of an ISO 9660 or FAT file system for
+    /// instance. The guest sees it read-only, as the second disk.
+    pub seed: Option<PathBuf>,
     /// Boots a kernel without a boot loader.
     pub direct_boot: Option<DirectBoot>,
     /// The IP MTU of the cluster network, which the guest learns from its NIC.
@@ -105,15 +106,6 @@ pub enum Drive {
     },
     /// The value of a `-drive` that goes to qemu untouched.
     Verbatim(OsString),
-}
-
-/// Where the guest finds its configuration (NoCloud, file system label `cidata`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seed {
-    /// An image file, an ISO 9660 or FAT file system for instance; the guest sees it read-only.
-    Image(PathBuf),
-    /// A directory of at most 504 MB, which qemu shows as a read-only FAT file system.
-    Directory(PathBuf),
 }
 
 /// A kernel that qemu loads itself.

@@ -10,9 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mvpnet_qemu_driver::readiness::{NotReady, ProbeFailure, ReadyTimes, ReadyWhen, wait_ready};
-use mvpnet_qemu_driver::spec::{
-    ClusterNet, DgramEnd, Drive, HostShare, Machine, Seed, StreamEnd, UserNet, VmSpec,
-};
+use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, Drive, HostShare, Machine, StreamEnd, UserNet, VmSpec};
 use mvpnet_qemu_driver::supervise::{Guest, GuestFds, Keeper, Launch, ProcessEnd, StopLadder, StopStep};
 use mvpnet_qemu_driver::{argv, ports};
 use mvpnet_switch::World;
@@ -124,9 +122,6 @@ async fn every_kind_of_disk_and_option_is_accepted_and_the_nics_stay_where_they_
             .map(|(name, value)| (name.into(), value.into()))
             .to_vec(),
     };
-    let seed = dir.path().join("se,ed");
-    fs::create_dir(&seed).unwrap();
-    fs::write(seed.join("meta-data"), "instance-id: x\n").unwrap();
     let port = ports::reserve(World::new(65_000).unwrap().rank(30_000).unwrap(), 100).unwrap();
 
     let mut fds = GuestFds::new();
@@ -137,7 +132,7 @@ async fn every_kind_of_disk_and_option_is_accepted_and_the_nics_stay_where_they_
         virtio(&image("d.img"), "snapshot"),
         Drive::Verbatim(format!("file={},if=virtio,format=raw", image("e.img").display()).into()),
     ];
-    vm.machine.seed = Some(Seed::Directory(seed));
+    vm.machine.seed = Some(image("se,ed.img"));
     vm.machine.smp = "2,sockets=1".into();
     vm.machine.mtu = 9000;
     vm.machine.user_net = UserNet {

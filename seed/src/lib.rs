@@ -4,7 +4,7 @@
 //! Pure: no clock, no randomness and no files but those that [`UserFiles::read`] reads. Where a volume is put and which guest
 //! gets it is said elsewhere.
 //!
-//! cloud-init makes the accounts and runs a script early on every boot; the script, [`guest`], is on the volume with all that
+//! cloud-init makes the accounts and runs a script early on every boot; the script is on the volume with all that
 //! is large, and does the rest.
 
 mod cluster;

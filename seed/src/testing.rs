@@ -100,7 +100,11 @@ pub(crate) fn shown(volume: &Volume) -> String {
                     .unwrap();
             }
         } else if ["mvpnet/setup", "mvpnet/mvpnet-agent"].contains(&path.as_str()) {
-            writeln!(text, "({})", contents.lines().next().unwrap()).unwrap();
+            writeln!(text, "(a program)").unwrap();
+        } else if path == "meta-data" {
+            // The end of it follows from all the rest, the programs too.
+            let (instance, rest) = contents.split_once('\n').unwrap();
+            write!(text, "{}…\n{rest}", instance.trim_end_matches(|c: char| c.is_ascii_hexdigit())).unwrap();
         } else {
             writeln!(text, "{}", without_keys(contents).trim_end()).unwrap();
         }

@@ -10,7 +10,7 @@ use super::guests::{CONFIGURATION, GuestFlags};
 use super::help;
 use super::tunnel::TunnelFlags;
 use crate::{
-    bridge, console, doctor, down, exec, fault, gc, lab, port, ps, reset, rsh, seed, sim, ssh, status,
+    bridge, check, console, doctor, down, exec, fault, gc, lab, port, ps, reset, rsh, seed, sim, ssh, status,
 };
 
 /// Headings of `--help`.
@@ -102,6 +102,16 @@ pub enum Command {
         disable_help_flag = true,
     )]
     Down(down::Flags),
+
+    /// Check that the guests of a running job are a cluster: names, ssh, MTU, MPI
+    #[command(
+        long_about = check::LONG_ABOUT,
+        override_usage = check::USAGE,
+        after_help = check::AFTER_SHORT,
+        after_long_help = check::AFTER_LONG,
+        disable_help_flag = true,
+    )]
+    Check(check::Flags),
 
     /// Press the reset buttons of guests in a running job
     #[command(

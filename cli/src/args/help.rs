@@ -45,8 +45,12 @@ RANK LISTS
 
 const EXAMPLES: &str = "\
 EXAMPLES
-  Four guests on this machine from one image, which stays as it is:
-      mvpnet up -N 4 -i debian.qcow2 -c seed/
+  Four guests on this machine from one cloud image, which stays as it is, and a way into the first:
+      mvpnet up -N 4 -i debian.qcow2
+      mvpnet ssh 0
+  A cluster for MPI, its home directory shared, ready when all is installed:
+      mvpnet up -N 4 -v 2 -i debian.qcow2 --packages openmpi-bin --mpi-user mpihpc --nfs /home/mpihpc \
+          --ready cloud-init
   The same with larger disks, on the image that its publisher's list knows, kept for the next time:
       mvpnet up -N 4 -i debian.qcow2 --digests SHA512SUMS --disk-size 20G --persist disks/ -c seed/
   The same over two hosts with MPICH, images copied to a local disk, until Ctrl-C:
@@ -88,6 +92,7 @@ ENVIRONMENT
   Set for the application and every other child of a rank:
   MVPNET_RANK, MVPNET_WSIZE           the rank and the number of ranks
   MVPNET_SSHPORT, MVPNET_SSHUSER      how to reach the rank's guest on 127.0.0.1
+  MVPNET_SSHCONFIG                    a file for ssh -F, by which it knows n0000 and all others
   MVPNET_JOBNAME, MVPNET_LOGDIR       what -j and -l say";
 
 /// Below `--help`.

@@ -72,6 +72,12 @@ pub enum Usage {
     /// A flag of `down` that makes no sense.
     #[error("{0}\ntry `mvpnet down --help`")]
     Down(String),
+    /// A check that cannot be meant.
+    #[error("{0}\ntry `mvpnet check --help`")]
+    Check(String),
+    /// Nodes to be reset that make no sense.
+    #[error("{0}\ntry `mvpnet reset --help`")]
+    Reset(String),
     /// A flag of a lab that makes no sense.
     #[error("{0}\ntry `mvpnet lab --help`")]
     Lab(String),

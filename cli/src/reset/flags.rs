@@ -11,15 +11,15 @@ address and its ssh port stay. The job goes on meanwhile, and the other guests s
 time of a boot. To shut a guest down in an orderly way first, do so in the guest.";
 
 /// How it is called.
-pub const USAGE: &str = "mvpnet reset [--job NAME|PID] [--wait] RANKS";
+pub const USAGE: &str = "mvpnet reset [--job NAME|PID] [--wait] NODES";
 
 /// Below `-h`.
 pub const AFTER_SHORT: &str = "Examples and exit status: --help";
 
 /// Below `--help`.
 pub const AFTER_LONG: &str = "\
-RANKS
-  One, or a list like 0,3,7-9 or 2-, or all.
+NODES
+  One, as 3 or n0003, or several, as 0,3,7-9 or n[0-3], or all.
 
 EXAMPLES
   Reset the guest of rank 2 and wait until it is up again, by the condition that --ready had for the job:
@@ -30,7 +30,7 @@ EXAMPLES
 EXIT STATUS
   0    they were reset; with --wait: all are up again
   1    there is no such job, it ended, or a guest could not be reset or did not come up in time
-  2    wrong usage: a rank that the job has not, several jobs and no --job";
+  2    wrong usage: a node that the job has not, several jobs and no --job";
 
 /// As typed.
 #[derive(Debug, Default, Args)]
@@ -47,7 +47,7 @@ pub struct Flags {
     #[arg(short, long, action = ArgAction::Help, display_order = 1000)]
     pub help: Option<bool>,
 
-    /// Whose guests
-    #[arg(value_name = "RANKS")]
-    pub ranks: String,
+    /// Which guests
+    #[arg(value_name = "NODES")]
+    pub nodes: String,
 }

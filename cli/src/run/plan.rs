@@ -9,7 +9,7 @@ use mvpnet_qemu_driver::image::{self, ImageSpec, Overlays, PlanContext};
 use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_qemu_driver::names::socket_path;
 use mvpnet_qemu_driver::readiness::ReadyTimes;
-use mvpnet_qemu_driver::spec::{DirectBoot, Machine, Seed, UserNet};
+use mvpnet_qemu_driver::spec::{DirectBoot, Machine, UserNet};
 use mvpnet_qemu_driver::supervise::{KeeperSpec, Leftover, StopLadder};
 use mvpnet_switch::{Config, Rank, Topology, World};
 
@@ -96,7 +96,7 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
     let is_told = matches!(configuration, Configuration::Ours(_));
     let (image, seed) = match configuration {
         Configuration::None => (None, None),
-        Configuration::Image(path) => (Some(Seed::Image(path)), None),
+        Configuration::Image(path) => (Some(path), None),
         Configuration::Ours(recipe) => (None, Some(recipe.host_seed())),
     };
     let machine = Machine {

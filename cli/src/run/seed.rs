@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mvpnet_node::job::{HostSeed, Problem};
-use mvpnet_qemu_driver::spec::Seed;
 use mvpnet_seed::{Cluster, JobKeys, UserFiles, Volume, volume};
 use mvpnet_switch::{Rank, World};
 
@@ -119,7 +118,7 @@ impl Recipe {
                 let path = directory.join(format!("seed.{}.img", self.rank));
                 let image = volume.image().map_err(|error| error.to_string())?;
                 write_secret(&path, &image).map_err(|error| format!("{}: {error}", path.display()))?;
-                Ok(Seed::Image(path))
+                Ok(path)
             }),
         }
     }

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn names() -> Names {
-        Names::of_config("lab", "Host n0000 0 10.0.0.1\nHost n0001 1 10.0.0.2\n")
+        Names::of_config("Host n0000 0 10.0.0.1\nHost n0001 1 10.0.0.2\n")
     }
 
     #[test]
@@ -125,8 +125,8 @@ mod tests {
         for here in ["./1:x", "/tmp/1:x", "file", ""] {
             assert_eq!(one(here).unwrap(), here);
         }
-        assert!(one("2:x").unwrap_err().to_string().contains("no guest `2`"));
-        assert!(one("all:x").unwrap_err().to_string().contains("is 2 guests"));
+        assert!(one("2:x").unwrap_err().to_string().contains("has no node 2"));
+        assert!(one("all:x").unwrap_err().to_string().contains("is 2 nodes"));
     }
 
     #[test]

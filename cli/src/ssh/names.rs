@@ -3,14 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use mvpnet_switch::RankList;
-
 use super::shown;
+use crate::node_set::{NodeSet, NodeSetError};
 
 /// The guests of a job.
 #[derive(Debug)]
 pub(super) struct Names {
-    job: String,
     /// For each guest all that it is called, its host name first.
     guests: Vec<Vec<String>>,
 }
@@ -18,19 +16,19 @@ pub(super) struct Names {
 /// A name that is none.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NameError {
-    #[error("{job} has no guest `{name}`: there {are}")]
-    Unknown { job: String, name: String, are: String },
-    #[error("`{name}` is {count} guests, and one is wanted")]
+    #[error(transparent)]
+    Set(#[from] NodeSetError),
+    #[error("`{name}` is {count} nodes, and one is wanted")]
     Several { name: String, count: usize },
 }
 
 impl Names {
     /// Those that a config has.
-    pub(super) fn of_config(job: &str, config: &str) -> Self {
+    pub(super) fn of_config(config: &str) -> Self {
         let lines = config.lines().filter_map(|line| line.strip_prefix("Host "));
         let names = lines.map(|names| names.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         let guests = names.filter(|names| !names.iter().any(|name| name.contains('*'))).collect();
-        Self { job: job.to_owned(), guests }
+        Self { guests }
     }
 
     /// `[USER@]NAME` as ssh is to be given it.
@@ -54,30 +52,25 @@ impl Names {
         }
     }
 
-    /// The guests that are called so together: a name, an address, a rank list, or `all`.
+    /// The guests that are called so together: a name or an address as ssh knows it, or a node set.
     pub(super) fn set(&self, name: &OsStr) -> Result<Vec<&str>, NameError> {
         let text = shown(name);
-        let unknown = || NameError::Unknown { job: self.job.clone(), name: text.clone(), are: self.are() };
-        if text == "all" {
-            return Ok(self.guests.iter().map(|names| names[0].as_str()).collect());
-        }
         if let Some(names) = self.guests.iter().find(|names| names.contains(&text)) {
             return Ok(vec![&names[0]]);
         }
-        let list: RankList = text.strip_prefix('n').unwrap_or(&text).parse().map_err(|_| unknown())?;
-        let number = |names: &Vec<String>| names[0].trim_start_matches('n').parse::<u32>().ok();
-        let chosen = self.guests.iter().filter(|names| number(names).is_some_and(|rank| list.contains(rank)));
-        let chosen: Vec<&str> = chosen.map(|names| names[0].as_str()).collect();
-        if chosen.is_empty() { Err(unknown()) } else { Ok(chosen) }
+        let ranks: Vec<Option<u32>> = self.guests.iter().map(|names| rank_of(&names[0])).collect();
+        let first = ranks.iter().flatten().next().copied().unwrap_or(0);
+        let count = u32::try_from(ranks.len()).unwrap_or(u32::MAX);
+        let chosen = text.parse::<NodeSet>()?.of_job(first, count)?;
+        let guests = self.guests.iter().zip(ranks);
+        let guests = guests.filter(|(_, rank)| rank.is_some_and(|rank| chosen.binary_search(&rank).is_ok()));
+        Ok(guests.map(|(names, _)| names[0].as_str()).collect())
     }
+}
 
-    fn are(&self) -> String {
-        match (self.guests.first(), self.guests.last()) {
-            (Some(first), Some(last)) if self.guests.len() > 1 => format!("are {} to {}", first[0], last[0]),
-            (Some(only), _) => format!("is {}", only[0]),
-            _ => "are none".to_owned(),
-        }
-    }
+/// The rank whose guest has this host name.
+fn rank_of(name: &str) -> Option<u32> {
+    name.strip_prefix('n')?.parse().ok()
 }
 
 #[cfg(test)]
@@ -87,7 +80,7 @@ mod tests {
     fn names() -> Names {
         let config =
             "# x\nHost n0004 4 10.0.0.5 fd00::5\n    Port 1\n\nHost n0005 5 10.0.0.6\nHost *\n    User ann\n";
-        Names::of_config("lab", config)
+        Names::of_config(config)
     }
 
     fn target(word: &str) -> Result<String, String> {
@@ -106,19 +99,20 @@ mod tests {
 
     #[test]
     fn a_name_that_is_none_is_told_what_there_is() {
-        assert_eq!(target("0"), Err("lab has no guest `0`: there are n0004 to n0005".into()));
+        assert_eq!(target("0"), Err("the job has no node 0: its nodes are 4 to 5".into()));
         assert!(target("-v").is_err() && target("").is_err() && target("n").is_err());
-        assert_eq!(target("4-5"), Err("`4-5` is 2 guests, and one is wanted".into()));
-        let alone = Names::of_config("lab", "Host n0000 0\n");
-        assert!(alone.target(OsStr::new("1")).unwrap_err().to_string().ends_with("there is n0000"));
+        assert_eq!(target("4-5"), Err("`4-5` is 2 nodes, and one is wanted".into()));
     }
 
     #[test]
     fn a_set_of_guests_is_in_their_order() {
         let names = names();
-        for (set, guests) in
-            [("all", &["n0004", "n0005"][..]), ("5,4", &["n0004", "n0005"]), ("5-", &["n0005"])]
-        {
+        for (set, guests) in [
+            ("all", &["n0004", "n0005"][..]),
+            ("5,4", &["n0004", "n0005"]),
+            ("5-", &["n0005"]),
+            ("n[4-5]", &["n0004", "n0005"]),
+        ] {
             assert_eq!(names.set(OsStr::new(set)).unwrap(), guests, "{set}");
         }
     }

@@ -6,24 +6,22 @@ use mvpnet_node::control::JobDirectory;
 
 use super::SshError;
 use super::names::Names;
-use crate::job;
 use crate::run::SSH_CONFIG;
+use crate::session;
 
 /// The config of one job.
 #[derive(Debug)]
 pub(super) struct Place {
     config: PathBuf,
-    /// The job, for people.
-    job: String,
 }
 
 impl Place {
     /// Of the only job, or the one that is called so.
     pub(super) fn find(wanted: Option<&str>) -> Result<Self, SshError> {
-        let job = job::find(wanted)?;
+        let job = session::job(wanted)?;
         let directory = JobDirectory::of_process(job.through);
         match directory.map(|directory| directory.join(SSH_CONFIG)).filter(|config| config.exists()) {
-            Some(config) => Ok(Self { config, job: job.to_string() }),
+            Some(config) => Ok(Self { config }),
             None => Err(SshError::NoConfig { job: job.to_string() }),
         }
     }
@@ -41,6 +39,6 @@ impl Place {
 
     /// The guests that it knows.
     pub(super) fn names(&self) -> Result<Names, SshError> {
-        Ok(Names::of_config(&self.job, &self.text()?))
+        Ok(Names::of_config(&self.text()?))
     }
 }

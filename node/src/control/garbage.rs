@@ -12,12 +12,16 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 
 use mvpnet_qemu_driver::Leftover;
+use mvpnet_qemu_driver::image::abandoned_overlays;
 use mvpnet_qemu_driver::process::{Fate, Process, Realm};
 use serde::Serialize;
 
 use super::known::Known;
 use super::place::{Kind, directories, is_ours, socket_in};
 use super::record::{Found, records_in};
+
+/// What a rank has noted down.
+const RECORD: &str = "record";
 
 /// Something that can go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,9 +40,17 @@ pub struct Garbage {
     leftover: Leftover,
 }
 
-/// Everything on this host that dead jobs of this user have left, in the order in which it can be removed.
+/// Everything on this host that dead jobs of this user have left, in the order in which it can be removed. Directories
+/// that are empty only then are not among it.
 pub fn garbage() -> Vec<Garbage> {
-    garbage_in(&directories())
+    let overlays = abandoned_overlays().into_iter().map(|path| Garbage {
+        what: "overlays",
+        at: shown(&path),
+        job: None,
+        record: None,
+        leftover: Leftover::Tree(path),
+    });
+    garbage_in(&directories()).into_iter().chain(overlays).collect()
 }
 
 fn garbage_in(directories: &[PathBuf]) -> Vec<Garbage> {
@@ -54,13 +66,45 @@ fn garbage_in(directories: &[PathBuf]) -> Vec<Garbage> {
         found.extend(named_by_process(directory, &records, &here));
     }
     found.extend(dead.iter().map(|found| Garbage {
-        what: "record",
+        what: RECORD,
         at: shown(&found.path),
         job: found.record.name.clone(),
         record: Some(shown(&found.path)),
         leftover: Leftover::File(found.path.clone()),
     }));
     found
+}
+
+/// Removes everything that dead jobs of this user have left; what was removed, and what could not be.
+pub fn remove_garbage() -> (Vec<Garbage>, Vec<String>) {
+    let done = remove_all(garbage, |_| true);
+    remove_empty_directories();
+    done
+}
+
+/// Removes what is `wanted` of what `find` finds, and then what has become empty by that.
+fn remove_all(find: fn() -> Vec<Garbage>, wanted: impl Fn(&Garbage) -> bool) -> (Vec<Garbage>, Vec<String>) {
+    let (mut tried, mut gone, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+    loop {
+        let new = find().into_iter().filter(|garbage| wanted(garbage) && !tried.contains(garbage));
+        let (records, others): (Vec<Garbage>, Vec<Garbage>) = new.partition(|garbage| garbage.what == RECORD);
+        // The records last, for they say what there is, and not as long as something of it is left.
+        let batch = match (others.is_empty(), failures.is_empty()) {
+            (false, _) => others,
+            (true, true) => records,
+            (true, false) => Vec::new(),
+        };
+        if batch.is_empty() {
+            return (gone, failures);
+        }
+        for garbage in batch {
+            tried.push(garbage.clone());
+            match garbage.remove() {
+                Ok(()) => gone.push(garbage),
+                Err(error) => failures.push(format!("cannot remove {}: {error}", garbage.at)),
+            }
+        }
+    }
 }
 
 /// Removes what a job that is gone has left here; says what could not be removed.
@@ -72,18 +116,13 @@ pub fn clear(known: &Known) -> Vec<String> {
         let by_number = named.is_some_and(|(number, _)| numbers.contains(&number));
         garbage.record.as_ref().is_some_and(|record| paths.contains(record)) || by_number
     };
-    let garbage = garbage().into_iter().filter(is_its);
-    let failures = garbage.filter_map(|garbage| {
-        let error = garbage.remove().err()?;
-        Some(format!("cannot remove {}: {error}", garbage.at))
-    });
-    let failures = failures.collect();
+    let failures = remove_all(garbage, |garbage| is_its(garbage)).1;
     remove_empty_directories();
     failures
 }
 
 /// Removes the directory of control sockets if nothing is in it.
-pub fn remove_empty_directories() {
+fn remove_empty_directories() {
     for directory in directories().iter().filter(|directory| is_ours(directory)) {
         // Another job may be about to use it, and makes it anew.
         let _ = fs::remove_dir(directory);
@@ -176,7 +215,7 @@ fn named(name: &str) -> Option<(u32, &'static str)> {
     let what = match rest {
         "sock" | "rank.sock" | "bridge.sock" => "socket",
         "job" => "directory",
-        rest if rest.ends_with("job.json") || rest.ends_with("job.json.part") => "record",
+        rest if rest.ends_with("job.json") || rest.ends_with("job.json.part") => RECORD,
         _ => return None,
     };
     Some((number, what))

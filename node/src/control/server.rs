@@ -7,7 +7,7 @@ use std::time::Duration;
 use mvpnet_qemu_driver::supervise::{Keeper, KeeperSpec, Leftover, SuperviseError};
 use nix::unistd::geteuid;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -229,8 +229,9 @@ async fn attend<Q: DeserializeOwned, A: Reply>(
     }
 }
 
-/// Waits until nothing more can come. What does come is no part of the request.
-async fn closed(reader: &mut (impl AsyncRead + Unpin)) {
-    let mut ignored = [0; 256];
-    while matches!(reader.read(&mut ignored).await, Ok(1..)) {}
+/// Waits until nothing more can come. What does come is left where it is: it belongs to what follows the answer.
+async fn closed(reader: &mut (impl AsyncBufRead + Unpin)) {
+    if matches!(reader.fill_buf().await, Ok([_, ..])) {
+        std::future::pending().await
+    }
 }

@@ -77,8 +77,10 @@ fn shown(path: &Path) -> String {
 /// What rank `me`, as people call it, notes down of itself in `job`.
 pub(super) fn record(job: &JobInfo, me: Rank, plan: &GuestPlan) -> Record {
     // Whether a source was to be removed only the keeper can tell: it may be another file by now.
-    let images = plan.images.iter().flat_map(|image| image.leftovers());
-    let images = images.filter(|leftover| matches!(leftover, Leftover::Copy { .. }));
+    let images = plan.images.iter().flat_map(|image| {
+        let source = image.source.clone().map(Leftover::File);
+        image.leftovers().into_iter().filter(move |leftover| Some(leftover) != source.as_ref())
+    });
     let run_dir = plan.images.iter().find_map(|image| image.copy.as_ref()?.to.parent().map(Path::to_owned));
     Record {
         id: job.id.clone(),

@@ -12,7 +12,7 @@ use mvpnet_qemu_driver::image::{CopyHold, ImageError, ImagePlan, Progress};
 use mvpnet_qemu_driver::links::{EndsError, LinkKind, bind_dgram, listen_stream, pair};
 use mvpnet_qemu_driver::names::{SocketPathError, socket_path};
 use mvpnet_qemu_driver::ports::{PortError, PortReservation, reserve, step};
-use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, GuestFd, Seed, StreamEnd};
+use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, GuestFd, StreamEnd};
 use mvpnet_qemu_driver::supervise::{Guest, GuestFds, Keeper, Launch, Leftover, SuperviseError};
 
 use super::messages::Phase;
@@ -50,7 +50,7 @@ pub(super) struct Boot {
     keeper: Option<Keeper>,
     holds: Vec<CopyHold>,
     port: Option<PortReservation>,
-    seed: Option<Seed>,
+    seed: Option<PathBuf>,
     cancel_copy: Arc<AtomicBool>,
 }
 
@@ -224,7 +224,7 @@ async fn make_tap(plan: &GuestPlan) -> Result<(), BootError> {
 }
 
 /// Makes the guest's configuration, if it is to have one of ours. The directory that it is in is guarded.
-async fn make_seed(plan: &GuestPlan, briefing: &Briefing) -> Result<Option<Seed>, BootError> {
+async fn make_seed(plan: &GuestPlan, briefing: &Briefing) -> Result<Option<PathBuf>, BootError> {
     let Some(HostSeed { make }) = plan.seed.clone() else { return Ok(None) };
     let Briefing { text: Some(text), directory: Some(directory), .. } = briefing.clone() else {
         return Err(BootError::Seed("rank 0 has said nothing, or there is no directory to put it".into()));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mvpnet_qemu_driver::image::ImagePlan;
 use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_qemu_driver::readiness::{ReadyTimes, ReadyWhen};
-use mvpnet_qemu_driver::spec::{Machine, Seed};
+use mvpnet_qemu_driver::spec::Machine;
 use mvpnet_qemu_driver::supervise::{KeeperSpec, Leftover, StopLadder};
 
 use super::children::Children;
@@ -32,8 +32,8 @@ impl fmt::Debug for HostTap {
 /// to know.
 #[derive(Clone)]
 pub struct HostSeed {
-    /// Makes it, in the directory of the process's part of the job, from rank 0's briefing; it blocks.
-    pub make: Arc<dyn Fn(&str, &Path) -> Result<Seed, String> + Send + Sync>,
+    /// Makes its image, in the directory of the process's part of the job, from rank 0's briefing; it blocks.
+    pub make: Arc<dyn Fn(&str, &Path) -> Result<PathBuf, String> + Send + Sync>,
 }
 
 impl fmt::Debug for HostSeed {

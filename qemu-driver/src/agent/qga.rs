@@ -17,28 +17,23 @@ use base64::prelude::BASE64_STANDARD;
 use nix::sys::socket::{setsockopt, sockopt};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
-use super::{AgentTimes, ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest};
+use super::{AgentTimes, ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest, Input};
+use line::Line;
 
+mod line;
 mod script;
 
 /// The most standard input that a command gets, in octets.
 pub(super) const MAX_STDIN: usize = 4 << 20;
-/// The most output that the agent keeps of each kind, 16 MiB (qga/commands.c, GUEST_EXEC_MAX_OUTPUT), twice and in base 64.
-const MAX_ANSWER: usize = 44 << 20;
 /// How often a running command is looked after, in the beginning and later.
 const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
-/// How long a question stands before it is put again.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// A piece of output.
 const PIECE: usize = 16 << 10;
-/// What asks the agent's parser to begin anew, and announces the answer to it.
-const DELIMITER: u8 = 0xff;
 
 /// The agent. Clones share it.
 #[derive(Clone, Debug)]
@@ -85,35 +80,13 @@ struct Status {
     err_truncated: bool,
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(rename = "return")]
-    value: Option<Value>,
-    error: Option<Failure>,
-}
-
-#[derive(Deserialize)]
-struct Failure {
-    #[serde(default)]
-    class: String,
-    #[serde(default)]
-    desc: String,
-}
-
 impl Qga {
     pub(super) fn start(socket: StdUnixStream, times: AgentTimes) -> io::Result<Qga> {
         // The kernel makes the least of it that it can.
         setsockopt(&socket, sockopt::SndBuf, &1)?;
         socket.set_nonblocking(true)?;
         let (requests, queue) = mpsc::channel(16);
-        let line = Line {
-            socket: UnixStream::from_std(socket)?,
-            received: Vec::new(),
-            synced: false,
-            heard: None,
-            asked: None,
-            last_id: 0,
-        };
+        let line = Line::new(UnixStream::from_std(socket)?);
         tokio::spawn(line.run(queue, times).in_current_span());
         Ok(Qga { requests, times, running: Arc::default() })
     }
@@ -135,7 +108,7 @@ impl Qga {
     pub(super) async fn exec(
         &self,
         request: ExecRequest,
-        mut input: mpsc::Receiver<ExecInput>,
+        mut input: Input,
         output: mpsc::Sender<ExecOutput>,
     ) -> Result<ExecEnd, ExecError> {
         let stdin = if request.stdin {
@@ -164,11 +137,7 @@ impl Qga {
     }
 
     /// Asks how the command is until it has ended, and passes on signals.
-    async fn follow(
-        &self,
-        running: &Running,
-        input: &mut mpsc::Receiver<ExecInput>,
-    ) -> Result<Status, ExecError> {
+    async fn follow(&self, running: &Running, input: &mut Input) -> Result<Status, ExecError> {
         let pid = running.pid;
         let (mut delay, most) = POLL;
         let mut open = true;
@@ -182,7 +151,8 @@ impl Qga {
                             // A command that has ended meanwhile is seen to have.
                             let _ = self.execute("guest-exec", kill, self.times.silent).await;
                         }
-                        Some(_) => {}
+                        Some(ExecInput::Stdin(data)) => input.used(data.len()),
+                        Some(ExecInput::StdinEnd) => {}
                         None => open = false,
                     }
                     continue;
@@ -280,11 +250,14 @@ enum Gathered {
     Signal(i32),
 }
 
-async fn gather(input: &mut mpsc::Receiver<ExecInput>) -> Result<Gathered, ExecError> {
+async fn gather(input: &mut Input) -> Result<Gathered, ExecError> {
     let mut stdin = Vec::new();
     loop {
         match input.recv().await {
-            Some(ExecInput::Stdin(data)) => stdin.extend_from_slice(&data),
+            Some(ExecInput::Stdin(data)) => {
+                input.used(data.len());
+                stdin.extend_from_slice(&data);
+            }
             Some(ExecInput::StdinEnd) | None => return Ok(Gathered::Whole(stdin)),
             Some(ExecInput::Signal(signal)) => return Ok(Gathered::Signal(signal)),
         }
@@ -306,10 +279,10 @@ async fn finish(status: Status, output: &mpsc::Sender<ExecOutput>) -> Result<Exe
     };
     let out = decode(&status.out_data)?;
     let err = decode(&status.err_data)?;
-    if status.exitcode == Some(script::NOT_RUN) {
-        if let Some(reason) = err.strip_prefix(script::REASON) {
-            return Err(ExecError::Refused(String::from_utf8_lossy(reason.trim_ascii()).into_owned()));
-        }
+    if status.exitcode == Some(script::NOT_RUN)
+        && let Some(reason) = err.strip_prefix(script::REASON)
+    {
+        return Err(ExecError::Refused(String::from_utf8_lossy(reason.trim_ascii()).into_owned()));
     }
     // Nobody need listen.
     for piece in out.chunks(PIECE) {
@@ -331,166 +304,5 @@ async fn finish(status: Status, output: &mpsc::Sender<ExecOutput>) -> Result<Exe
         (None, None) => {
             Err(ExecError::Lost("the qemu guest agent does not say how the command ended".into()))
         }
-    }
-}
-
-/// The task's side: the socket, and what is known of the other end.
-struct Line {
-    socket: UnixStream,
-    received: Vec<u8>,
-    /// The agent listens, and no answer is outstanding.
-    synced: bool,
-    /// When the agent was heard last.
-    heard: Option<Instant>,
-    /// The question that is not answered yet, and when it was put.
-    asked: Option<(u64, Instant)>,
-    last_id: u64,
-}
-
-impl Line {
-    async fn run(mut self, mut queue: mpsc::Receiver<Request>, times: AgentTimes) {
-        while let Some(Request { command, within, mut answer }) = queue.recv().await {
-            let result = tokio::select! {
-                result = self.exchange(command, times) => result,
-                // Who asked has given up, or never waited.
-                () = answer.closed() => Err(io::ErrorKind::TimedOut.into()),
-            };
-            let result = result.unwrap_or_else(|error| {
-                // What was half said or is answered later has to be skipped.
-                self.synced = false;
-                match error.kind() {
-                    io::ErrorKind::TimedOut | io::ErrorKind::InvalidData => Err(QgaError::Silent(within)),
-                    _ => {
-                        tracing::debug!("the qemu guest agent's channel: {error}");
-                        Err(QgaError::Closed)
-                    }
-                }
-            });
-            let closed = result == Err(QgaError::Closed);
-            let _ = answer.send(result);
-            if closed {
-                return;
-            }
-        }
-    }
-
-    async fn exchange(
-        &mut self,
-        command: Option<Value>,
-        times: AgentTimes,
-    ) -> io::Result<Result<Value, QgaError>> {
-        let fresh = self.heard.is_some_and(|heard| heard.elapsed() < times.ask);
-        if !self.synced || command.is_none() && !fresh {
-            self.sync().await?;
-        }
-        let Some(command) = command else { return Ok(Ok(Value::Null)) };
-        self.synced = false;
-        self.discard()?;
-        self.socket.write_all(format!("{command}\n").as_bytes()).await?;
-        loop {
-            let line = self.line().await?;
-            let Ok(Answer { value, error }) = serde_json::from_slice(&line) else { continue };
-            self.synced = true;
-            self.heard = Some(Instant::now());
-            return Ok(match (value, error) {
-                (Some(value), _) => Ok(value),
-                (None, Some(Failure { class, desc })) => Err(QgaError::Refused(explain(&class, desc))),
-                (None, None) => continue,
-            });
-        }
-    }
-
-    /// Makes sure that the agent listens and that the next answer is to the next command.
-    async fn sync(&mut self) -> io::Result<()> {
-        self.synced = false;
-        loop {
-            let again = match self.asked {
-                Some((_, at)) if at.elapsed() < ASK_AGAIN => at + ASK_AGAIN,
-                _ => {
-                    self.question()?;
-                    Instant::now() + ASK_AGAIN
-                }
-            };
-            let Ok(line) = timeout_at(again, self.line()).await else { continue };
-            let line = line?;
-            // The delimiter ends whatever was half said before.
-            let Some(start) = line.iter().rposition(|&octet| octet == DELIMITER) else { continue };
-            let Ok(Answer { value: Some(id), .. }) = serde_json::from_slice(&line[start + 1..]) else {
-                continue;
-            };
-            if self.asked.is_some_and(|(asked, _)| id == asked) {
-                self.asked = None;
-                self.synced = true;
-                self.heard = Some(Instant::now());
-                return Ok(());
-            }
-        }
-    }
-
-    /// Asks the agent whether it is there, unless earlier questions lie unread.
-    fn question(&mut self) -> io::Result<()> {
-        let id = self.last_id + 1;
-        let question = json!({ "execute": "guest-sync-delimited", "arguments": { "id": id } });
-        let mut octets = vec![DELIMITER];
-        octets.extend_from_slice(format!("{question}\n").as_bytes());
-        match self.socket.try_write(&octets) {
-            Ok(length) if length == octets.len() => {
-                self.last_id = id;
-                self.asked = Some((id, Instant::now()));
-            }
-            // The kernel takes so little whole or not at all. If it did not, the next delimiter mends it.
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // The last question is as good.
-                self.asked = Some((self.last_id, Instant::now()));
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Throws away what the agent said without being asked.
-    fn discard(&mut self) -> io::Result<()> {
-        self.received.clear();
-        let mut buffer = [0; 4096];
-        for _ in 0..MAX_ANSWER / buffer.len() {
-            match self.socket.try_read(&mut buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(io::ErrorKind::InvalidData.into())
-    }
-
-    /// The next line. Can be cancelled without losing anything.
-    async fn line(&mut self) -> io::Result<Vec<u8>> {
-        let mut searched = 0;
-        loop {
-            if let Some(end) = self.received[searched..].iter().position(|&octet| octet == b'\n') {
-                return Ok(self.received.drain(..=searched + end).collect());
-            }
-            searched = self.received.len();
-            if searched > MAX_ANSWER {
-                self.received = Vec::new();
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            if self.socket.read_buf(&mut self.received).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-    }
-}
-
-/// The agent's words, and what to do where they do not say it.
-fn explain(class: &str, desc: String) -> String {
-    if class == "CommandNotFound" {
-        format!(
-            "the qemu guest agent in the guest does not run commands ({desc}); its configuration there has to allow \
-             guest-exec and guest-exec-status"
-        )
-    } else {
-        desc
     }
 }

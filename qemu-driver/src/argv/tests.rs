@@ -7,8 +7,8 @@ use mvpnet_switch::World;
 use crate::accel::Accel;
 use crate::argv;
 use crate::spec::{
-    ClusterNet, DgramEnd, DirectBoot, Drive, GuestChannels, GuestFd, HostShare, Machine, Seed, StreamEnd,
-    UserNet, VmSpec,
+    ClusterNet, DgramEnd, DirectBoot, Drive, GuestChannels, GuestFd, HostShare, Machine, StreamEnd, UserNet,
+    VmSpec,
 };
 
 fn plain() -> VmSpec {
@@ -128,21 +128,11 @@ fn the_job_is_in_the_name() {
 fn the_seed_is_the_second_disk() {
     let mut spec = plain();
     spec.machine.disks.push(disk("/images/b.raw"));
-    spec.machine.seed = Some(Seed::Image("/seeds/3.iso".into()));
+    spec.machine.seed = Some("/seeds/3.iso".into());
     insta::assert_snapshot!(drives(&spec), @"
     -drive file=/images/a.qcow2,media=disk,if=virtio
     -drive file=/seeds/3.iso,media=disk,if=virtio,read-only=on
     -drive file=/images/b.raw,media=disk,if=virtio
-    ");
-}
-
-#[test]
-fn a_seed_directory_becomes_a_fat_file_system() {
-    let mut spec = plain();
-    spec.machine.seed = Some(Seed::Directory("/home/me/seed,1".into()));
-    insta::assert_snapshot!(drives(&spec), @"
-    -drive file=/images/a.qcow2,media=disk,if=virtio
-    -drive driver=raw,file.driver=vvfat,file.dir=/home/me/seed,,1,file.label=cidata,media=disk,if=virtio,read-only=on
     ");
 }
 

@@ -156,7 +156,7 @@ mod tests {
         }
         std::fs::write(home.path().join(dead.name()).join("a.0.qcow2"), "").unwrap();
         assert_eq!(abandoned_in(home.path()), [home.path().join(dead.name())]);
-        assert_eq!(abandoned_in(&home.path().join("absent")), [PathBuf::new(); 0]);
+        assert!(abandoned_in(&home.path().join("absent")).is_empty());
     }
 
     #[test]

@@ -72,8 +72,8 @@ struct EarlyConfig {
 /// Copies our folder of the volume to a private place and runs its script. The volume may be on any disk.
 const BOOTCMD: &str = r#"( umask 077; d=/run/mvpnet/seed; [ -d /run ] || d=/var$d; m=$d.volume
   mkdir -p "$m" && chmod 755 "${d%/*}" && rm -rf "$d" &&
-  { v=$(findfs LABEL=CIDATA 2>/dev/null) || v=$(blkid -l -o device -t LABEL=CIDATA 2>/dev/null) || v=/dev/msdosfs/CIDATA; } &&
-  { mount -o ro "$v" "$m" || mount -t vfat -o ro "$v" "$m" || mount -t msdosfs -o ro "$v" "$m"; } 2>/dev/null &&
+  { v=$(findfs LABEL=CIDATA 2>/dev/null) || v=$(blkid -l -o device -t LABEL=CIDATA 2>/dev/null) || v=/dev/iso9660/CIDATA; } &&
+  { mount -t iso9660 -o ro "$v" "$m" || mount -t cd9660 -o ro "$v" "$m"; } 2>/dev/null &&
   mkdir "$d" && cp "$m"/mvpnet/* "$d" && umount "$m" && sh "$d/setup" boot
 ) || echo 'mvpnet: the seed could not be read from the volume CIDATA' >&2
 "#;

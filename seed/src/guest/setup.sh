@@ -6,6 +6,7 @@
 #   final   at the end of cloud-init: what is still missing, with a word why
 # Every step may be repeated. MVPNET_ROOT is a directory that is meant by /, for tests.
 umask 022
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${MVPNET_ROOT:-}
 JOB='' WSIZE='' RANK='' NAME='' LOGIN='' MPI_USER='' MPI_UID='' NFS='' PROXY='' EXEC=''
@@ -18,8 +19,8 @@ have() { command -v "$1" >/dev/null 2>&1; }
 systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
 put() { # FILE MODE: standard input becomes the file, all of it or nothing
-    if mkdir -p "${1%/*}" && (umask 077 && cat >"$1.mvpnet-new") &&
-        chmod "$2" "$1.mvpnet-new" && mv -f "$1.mvpnet-new" "$1"; then
+    if mkdir -p "${1%/*}" && (umask 077 && cat >"$1.mvpnet.$$") &&
+        chmod "$2" "$1.mvpnet.$$" && mv -f "$1.mvpnet.$$" "$1"; then
         if have restorecon; then restorecon "$1" 2>/dev/null; fi
         return 0
     fi
@@ -135,7 +136,7 @@ agent() {
         say 'the exec agent needs python3, which is not installed: no mvpnet exec, no mvpnet-rsh'
         return
     fi
-    { echo "#!$python" && sed 1d "$here/mvpnet-agent"; } | put "$program" 755 || return
+    sed "1s|^#![^ ]*|#!$python|" "$here/mvpnet-agent" | put "$program" 755 || return
     mkdir -p "$root/usr/local/bin"
     ln -sf /usr/local/sbin/mvpnet-agent "$root/usr/local/bin/mvpnet-rsh"
     if [ -n "$root" ]; then return; fi
@@ -150,7 +151,7 @@ Before=shutdown.target
 [Service]
 ExecStart=$program daemon
 Restart=always
-RestartSec=2
+RestartSec=5
 KillMode=process
 UNIT
     else
@@ -256,7 +257,7 @@ shares() {
 }
 
 nfs_server() {
-    if ! have exportfs; then
+    if ! nfs_is_installed; then
         why='the NFS server is not installed (Debian, Ubuntu: nfs-kernel-server; others: nfs-utils)'
         return 1
     fi
@@ -278,7 +279,7 @@ nfs_server() {
 
 nfs_client() {
     if mounted "$NFS"; then return 0; fi
-    if ! have mount.nfs4 && ! have mount.nfs; then
+    if ! nfs_is_installed; then
         why='NFS is not installed (Debian, Ubuntu: nfs-common; others: nfs-utils)'
         return 1
     fi
@@ -286,6 +287,8 @@ nfs_client() {
     # The address, not the name: its IPv6 address would be refused by the server.
     why=$(mount -t nfs4 -o hard,noatime,retry=0 "10.0.0.1:$NFS" "$NFS" 2>&1)
 }
+
+nfs_is_installed() { if [ "$RANK" = 0 ]; then have exportfs; else have mount.nfs || have mount.nfs4; fi; }
 
 nfs() {
     [ -n "$NFS" ] || return 0
@@ -310,7 +313,7 @@ final() {
     left=90
     until shares && nfs; do
         left=$((left - 1))
-        if [ "$left" = 0 ] || [ -z "$NFS" ] || { ! have exportfs && ! have mount.nfs; }; then
+        if [ "$left" = 0 ] || [ -z "$NFS" ] || ! nfs_is_installed; then
             say "$why"
             return
         fi

@@ -14,7 +14,11 @@ use super::KeyError;
 #[derive(Clone, PartialEq, Eq)]
 pub struct JobSecret([u8; 32]);
 
-/// The keys of a job: one pair for its users, and one for each guest's sshd.
+/// How many pairs the guests' sshd have between them. Above, ranks share: with sixteen thousand of them a rank would make
+/// keys for half a second. Guests that share one trust each other anyway, since all have the users' pair.
+const HOST_KEYS: u32 = 1024;
+
+/// The keys of a job: one pair for its users, and one for each guest's sshd (from 1024 guests on, some have the same).
 #[derive(Clone)]
 pub struct JobKeys {
     secret: JobSecret,
@@ -102,7 +106,7 @@ impl JobKeys {
 
     /// The public key of a guest's sshd, without comment.
     pub(crate) fn host_key(&self, rank: Rank) -> String {
-        let index = rank.index() as usize;
+        let index = (rank.index() % HOST_KEYS) as usize;
         // Whoever panicked with the lock held left complete lines behind.
         let known = self.hosts.read().unwrap_or_else(|poisoned| poisoned.into_inner()).get(index).cloned();
         known.unwrap_or_else(|| public_text(&self.host(rank.index())))
@@ -110,6 +114,7 @@ impl JobKeys {
 
     /// Makes the public keys of the first `count` ranks known, which [`JobKeys::host_key`] then only looks up.
     pub(crate) fn prepare_hosts(&self, count: u32) {
+        let count = count.min(HOST_KEYS);
         let known = self.hosts.read().unwrap_or_else(|poisoned| poisoned.into_inner()).len();
         if known < count as usize {
             let mut hosts = self.hosts.write().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -124,7 +129,7 @@ impl JobKeys {
     }
 
     fn host(&self, index: u32) -> PrivateKey {
-        pair(self.secret.derive("host", index), "")
+        pair(self.secret.derive("host", index % HOST_KEYS), "")
     }
 }
 
@@ -149,7 +154,7 @@ mod tests {
     use crate::AuthorizedKey;
 
     fn rank(index: u32) -> Rank {
-        World::new(100).unwrap().rank(index).unwrap()
+        World::new(5000).unwrap().rank(index).unwrap()
     }
 
     #[test]
@@ -203,6 +208,17 @@ mod tests {
         for index in 0..6 {
             assert_eq!(prepared.host_key(rank(index)), fresh.host_key(rank(index)));
         }
+    }
+
+    #[test]
+    fn more_ranks_than_keys_share_them() {
+        let [prepared, fresh] = [(); 2].map(|()| JobKeys::of(&JobSecret::new([1; 32])));
+        prepared.prepare_hosts(5000);
+        for index in [0, 1023, 1024, 1025, 4999] {
+            assert_eq!(prepared.host_key(rank(index)), fresh.host_key(rank(index)));
+            assert_eq!(fresh.host_key(rank(index)), fresh.host_key(rank(index % 1024)));
+        }
+        assert!(fresh.host_public(rank(1024)).ends_with(" n1024"));
     }
 
     #[test]

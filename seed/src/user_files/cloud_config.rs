@@ -65,17 +65,7 @@ const KEYS: [(&str, Wanted); 29] = [
 
 /// Reads YAML; the error is a sentence with the line.
 pub(super) fn parse(text: &str) -> Result<Option<MarkedYaml<'_>>, String> {
-    yaml::parse(text).map_err(|(line, what)| {
-        // The parser's own words for it are hard to understand, and it notices one line later at times.
-        let has_tab = |line: &usize| {
-            let text = text.lines().nth(line.wrapping_sub(1)).unwrap_or_default();
-            text.trim_start_matches(' ').starts_with('\t')
-        };
-        match [line, line.saturating_sub(1)].into_iter().find(has_tab) {
-            Some(line) => format!("line {line}: a tab where YAML wants blanks"),
-            None => format!("line {line}: {what}"),
-        }
-    })
+    yaml::parse(text).map_err(|(line, what)| format!("line {line}: {what}"))
 }
 
 /// Checks a cloud-config.

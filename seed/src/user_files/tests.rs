@@ -46,7 +46,7 @@ fn user_data_of_every_kind_is_taken() {
         assert_eq!(said(text), "", "{text}");
         assert_eq!(said(gzip(text)), "", "{text}, compressed");
     }
-    for empty in ["", " \n\t\n"] {
+    for empty in ["", " \n\t\n", "#cloud-config\n", "#cloud-config\n# nothing\n"] {
         assert_eq!(UserData::parse(empty.as_bytes()), Ok(None));
     }
 }
@@ -57,8 +57,6 @@ fn what_cloud_init_would_not_understand_is_refused_with_its_line() {
         "users:\n- name: alice\n",
         "# mine\n#cloud-config\nusers: []\n",
         "\n\nhello\n",
-        "#cloud-config\n",
-        "#cloud-config\n# nothing\n",
         "#cloud-config\n- a\n",
         "#cloud-config\nhello\n",
         "#cloud-config\nusers:\n\t- name: alice\n",
@@ -89,6 +87,37 @@ fn what_cloud_init_would_not_understand_is_refused_with_its_line() {
         "#cloud-config-archive\n- content: |\n    #cloud-config\n    runcmd: x\n",
     ];
     insta::assert_snapshot!(broken.map(|text| format!("{text:?}\n    {}", said(text))).join("\n"));
+}
+
+#[test]
+fn tabs_are_refused_where_cloud_init_stops_at_them_and_nowhere_else() {
+    let wrong = [
+        "a:\t1\n",
+        "a: 1\nb: x\ty\n",
+        "a: 1\t# c\n",
+        "a: 1\n\t\nb: 2\n",
+        "a: [1,\t2]\n",
+        "a:\n-\tb\n",
+        "a: |\t\n  x\n",
+    ];
+    for text in wrong {
+        let said = said(format!("#cloud-config\n{text}"));
+        assert!(said.contains(": a tab where YAML wants blanks"), "{text:?}: {said}");
+    }
+    let right = [
+        "a: |\n  x\ty\n  \tz\nb: 1\n",
+        "a: >-\n  x\ty\n",
+        "a: \"x\ty\"\n",
+        "a: 'x\ty'\n",
+        "a: 1 # c\td\n",
+        "#\tc\na: 1\n",
+        "ä: \"é\t\"\nb: |\n  \t1\n",
+        "- a: |\n    \tx\n\n  b: 1\n",
+    ];
+    for text in right {
+        let said = said(format!("#cloud-config\n{text}"));
+        assert!(!said.contains("tab"), "{text:?}: {said}");
+    }
 }
 
 #[test]

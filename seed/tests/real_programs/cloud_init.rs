@@ -1,19 +1,19 @@
 //! cloud-init's own code reads the user-data that we make: its schema, and how it merges the user's with ours.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use mvpnet_seed::{Cluster, UserFiles, Volume, volume};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
-use crate::setting::{cloud_init, keys, output_of, plain, with_everything};
+use crate::setting::{Python, cloud_init, keys, output_of, plain, with_everything};
 
 /// What cloud-init makes of a user-data of the user's and ours.
 struct Understood(Value);
 
 impl Understood {
-    fn of(run: &Path, cluster: &Cluster, user_data: Option<&[u8]>) -> Self {
+    fn of(python: &Python, cluster: &Cluster, user_data: Option<&[u8]>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let own = directory.path().join("own");
         fs::create_dir(&own).unwrap();
@@ -28,7 +28,7 @@ impl Understood {
         let path = directory.path().join("user-data");
         fs::write(&path, contents).unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_programs/merged.py");
-        let said = output_of(Command::new(run).args(["python3", script]).arg(&path));
+        let said = output_of(python.call().arg(script).arg(&path));
         let understood = Self(serde_json::from_str(&said).unwrap());
         assert_eq!(understood.0["warnings"], Value::Array(Vec::new()), "{}", understood.0["warnings"]);
         understood
@@ -49,33 +49,33 @@ impl Understood {
     }
 }
 
-fn assert_schema_accepts(run: &Path, text: &str) {
+fn assert_schema_accepts(python: &Python, text: &str) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("user-data");
     fs::write(&path, text).unwrap();
-    let arguments = ["python3", "-m", "cloudinit.cmd.main", "schema", "--config-file"];
-    let said = output_of(Command::new(run).args(arguments).arg(&path));
+    let arguments = ["-m", "cloudinit.cmd.main", "schema", "--config-file"];
+    let said = output_of(python.call().args(arguments).arg(&path));
     assert!(said.starts_with("Valid"), "{said}");
 }
 
 #[test]
 fn the_schema_accepts_what_we_make() {
-    let Some(run) = cloud_init() else { return };
+    let Some(python) = cloud_init() else { return };
     let as_root = Cluster { user: "root".to_owned(), ..plain(2) };
     for cluster in [plain(2), with_everything(), as_root] {
-        let understood = Understood::of(&run, &cluster, None);
+        let understood = Understood::of(&python, &cluster, None);
         assert_eq!(understood.parts("text/cloud-config").len(), 2);
         // Both of them, put together.
         let merged = serde_json::to_string(&understood.0["config"]).unwrap();
-        assert_schema_accepts(&run, &format!("#cloud-config\n{merged}\n"));
+        assert_schema_accepts(&python, &format!("#cloud-config\n{merged}\n"));
     }
 }
 
 #[test]
 fn what_we_say_arrives_as_it_was_meant() {
-    let Some(run) = cloud_init() else { return };
+    let Some(python) = cloud_init() else { return };
     let cluster = with_everything();
-    let understood = Understood::of(&run, &cluster, None);
+    let understood = Understood::of(&python, &cluster, None);
     assert_eq!(understood.config("runcmd"), &serde_json::json!(cluster.run));
     assert_eq!(understood.config("packages"), &serde_json::json!(cluster.packages));
     assert_eq!(understood.config("package_update"), true);
@@ -93,12 +93,12 @@ fn what_we_say_arrives_as_it_was_meant() {
 
 #[test]
 fn where_both_say_something_theirs_counts_and_lists_are_put_together() {
-    let Some(run) = cloud_init() else { return };
+    let Some(python) = cloud_init() else { return };
     let own = "#cloud-config\nusers:\n- name: alice\n  shell: /bin/zsh\n- name: bob\npackages: [vim]\nruncmd: [[ls, -l]]\n\
                bootcmd: [first]\nmanage_etc_hosts: true\nfinal_message: theirs\npackage_update: false\n\
                ssh_authorized_keys: [ssh-rsa BOB]\nwrite_files:\n- path: /etc/motd\n  content: ä\n\
                apt: {conf: x}\ntimezone: Europe/Berlin\nssh_keys: {rsa_private: x}\n";
-    let understood = Understood::of(&run, &with_everything(), Some(own.as_bytes()));
+    let understood = Understood::of(&python, &with_everything(), Some(own.as_bytes()));
     assert_eq!(understood.config("manage_etc_hosts"), true);
     assert_eq!(understood.config("package_update"), false);
     assert_eq!(understood.config("timezone"), "Europe/Berlin");
@@ -124,17 +124,17 @@ fn where_both_say_something_theirs_counts_and_lists_are_put_together() {
 
 #[test]
 fn their_own_way_to_merge_changes_nothing_of_ours() {
-    let Some(run) = cloud_init() else { return };
+    let Some(python) = cloud_init() else { return };
     let own =
         "#cloud-config\nmerge_how: dict(replace)+list(replace)+str(append)\npackages: [vim]\nlocale: C\n";
-    let understood = Understood::of(&run, &with_everything(), Some(own.as_bytes()));
+    let understood = Understood::of(&python, &with_everything(), Some(own.as_bytes()));
     assert_eq!(understood.list("packages"), ["vim", "nfs-common"]);
     assert_eq!(understood.config("locale"), "C");
 }
 
 #[test]
 fn user_data_of_every_kind_stays_what_it_is() {
-    let Some(run) = cloud_init() else { return };
+    let Some(python) = cloud_init() else { return };
     let script = "#!/bin/sh\necho 'grüß dich'\n";
     let kinds = [
         ("text/x-shellscript", script),
@@ -144,7 +144,7 @@ fn user_data_of_every_kind_stays_what_it_is() {
         ("text/cloud-config-jsonp", "#cloud-config-jsonp\n[]\n"),
     ];
     for (kind, text) in kinds {
-        let understood = Understood::of(&run, &plain(2), Some(text.as_bytes()));
+        let understood = Understood::of(&python, &plain(2), Some(text.as_bytes()));
         assert_eq!(understood.parts(kind), [text], "{kind}");
         assert_eq!(understood.list("users").len(), 2, "{kind}");
     }
@@ -152,13 +152,13 @@ fn user_data_of_every_kind_stays_what_it_is() {
 
 #[test]
 fn the_parts_of_their_multi_part_are_all_there() {
-    let Some(run) = cloud_init() else { return };
+    let Some(python) = cloud_init() else { return };
     let own = "Content-Type: multipart/mixed; boundary=\"B\"\nMIME-Version: 1.0\n\n--B\nContent-Type: text/cloud-config\n\n\
                #cloud-config\npackages: [vim]\n--B\nContent-Type: text/cloud-config\nMerge-Type: list(append)+dict()+str()\n\n\
                #cloud-config\nlocale: C\n--B\nContent-Type: text/x-shellscript\n\n#!/bin/sh\ntrue\n--B--\n";
     for envelope in ["", "From nobody Sat Nov 21 15:00:00 2026\n"] {
         let understood =
-            Understood::of(&run, &with_everything(), Some(format!("{envelope}{own}").as_bytes()));
+            Understood::of(&python, &with_everything(), Some(format!("{envelope}{own}").as_bytes()));
         assert_eq!(understood.parts("text/x-shellscript"), ["#!/bin/sh\ntrue"]);
         assert_eq!(understood.list("packages"), ["vim", "nfs-common"]);
         assert_eq!(understood.config("locale"), "C");
@@ -167,9 +167,39 @@ fn the_parts_of_their_multi_part_are_all_there() {
 
 #[test]
 fn an_archive_is_opened() {
-    let Some(run) = cloud_init() else { return };
+    let Some(python) = cloud_init() else { return };
     let own = "#cloud-config-archive\n- type: text/cloud-config\n  content: |\n    packages: [vim]\n- |\n  #!/bin/sh\n  true\n";
-    let understood = Understood::of(&run, &with_everything(), Some(own.as_bytes()));
+    let understood = Understood::of(&python, &with_everything(), Some(own.as_bytes()));
     assert_eq!(understood.list("packages"), ["vim", "nfs-common"]);
     assert_eq!(understood.parts("text/x-shellscript"), ["#!/bin/sh\ntrue\n"]);
+}
+
+/// Reads each text of a JSON list and prints the numbers of those that it cannot read.
+const READ_ALL: &str = "import json, sys, yaml\nwrong = []\nfor number, text in enumerate(json.load(open(sys.argv[1]))):\n    \
+    try:\n        yaml.safe_load(text)\n    except Exception:\n        wrong.append(number)\nprint(json.dumps(wrong))\n";
+
+#[test]
+fn what_is_let_through_can_be_read_by_cloud_inits_yaml() {
+    let Some(python) = cloud_init() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let own = directory.path().join("own");
+    fs::create_dir(&own).unwrap();
+    let pieces = "(a|b|runcmd|- |a: |b:\t|b:|\t| |  |\n|\n  |\n- |\\[|\\]|\\{|\\}|, |,|\"|'|#| #c|&x |\\*x|!t |\\||>|%|@|`|\\?|---|\\.\\.\\.|\\\\|1|é|\u{85}){1,12}";
+    let texts = proptest::string::string_regex(pieces).unwrap();
+    let mut runner = TestRunner::deterministic();
+    let mut taken = Vec::new();
+    for _ in 0..1500 {
+        let text = format!("#cloud-config\nz: 1\ny: {}\n", texts.new_tree(&mut runner).unwrap().current());
+        fs::write(own.join("user-data"), &text).unwrap();
+        if UserFiles::read(&own).is_ok() {
+            taken.push(text);
+        }
+    }
+    assert!(taken.len() > 200, "{}", taken.len());
+    let list = directory.path().join("list");
+    fs::write(&list, serde_json::to_string(&taken).unwrap()).unwrap();
+    let wrong = output_of(python.call().args(["-c", READ_ALL]).arg(&list));
+    let wrong: Vec<usize> = serde_json::from_str(&wrong).unwrap();
+    let wrong: Vec<&String> = wrong.into_iter().map(|number| &taken[number]).collect();
+    assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), taken.len());
 }

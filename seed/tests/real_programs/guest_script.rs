@@ -114,7 +114,10 @@ fn a_guest_without_any_of_these_files_gets_them() {
     assert_eq!(guest.mode("usr/local/sbin/mvpnet-agent"), 0o755);
     let rsh = fs::read_link(guest.path("usr/local/bin/mvpnet-rsh")).unwrap();
     assert_eq!(rsh, Path::new("/usr/local/sbin/mvpnet-agent"));
-    assert!(guest.text("usr/local/sbin/mvpnet-agent").starts_with("#!/"));
+    // Python is where it is, and its options are what the program asks for.
+    let agent = guest.text("usr/local/sbin/mvpnet-agent");
+    let first = agent.lines().next().unwrap();
+    assert!(first.starts_with("#!/") && first.ends_with("python3 -IS"), "{first}");
 }
 
 #[test]

@@ -18,16 +18,35 @@ pub fn program(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// What runs programs with cloud-init's modules.
-pub fn cloud_init() -> Option<PathBuf> {
+/// Python with the modules of the Debian guest's cloud-init.
+pub fn cloud_init() -> Option<Python> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("seed is a folder of the checkout");
-    let place = std::env::var_os("MVPNET_CLOUD_INIT").map(PathBuf::from);
-    let run = place.unwrap_or_else(|| checkout.join("target/cloud-init")).join("run");
-    if !run.exists() {
-        skip(&format!("{} is not there (testbeds/cloud-init/unpack)", run.display()));
+    let place = std::env::var_os("MVPNET_DEBIAN").map(PathBuf::from);
+    let modules = place.unwrap_or_else(|| checkout.join("target/debian")).join("cloud-init");
+    if !modules.join("cloudinit").exists() {
+        skip(&format!("{} is not there (testbeds/debian/build)", modules.display()));
         return None;
     }
-    Some(run)
+    // Debian's own: the modules are built for it.
+    if !Path::new("/usr/bin/python3").exists() {
+        skip("/usr/bin/python3 is not there (Debian: python3)");
+        return None;
+    }
+    Some(Python { modules })
+}
+
+/// See [`cloud_init`].
+pub struct Python {
+    modules: PathBuf,
+}
+
+impl Python {
+    /// A call of it, to which arguments are added.
+    pub fn call(&self) -> Command {
+        let mut command = Command::new("/usr/bin/python3");
+        command.env("PYTHONPATH", &self.modules);
+        command
+    }
 }
 
 /// Says what cannot be done here, or fails if everything must be.

@@ -11,7 +11,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::harness::leftovers::TIDY;
-use crate::harness::setting::tiny;
+use crate::harness::setting::{tiny, two_hosts};
+use crate::harness::two_hosts::Hosts;
 use crate::harness::wait::{Said, run};
 use crate::harness::{Guest, Job, Kind, Launcher, Need, Running, begin, wait_for};
 
@@ -215,9 +216,7 @@ fn ssh_gets_into_guests_by_number_name_and_address() {
         let said = ssh(&["-l", "root", guest, "-i", &key, "-q", "hostname; exit 7"]);
         assert_eq!((said.stdout.trim(), code(&said)), ("n0001", Some(7)), "{guest}: {said:?}");
     }
-    for (guest, part) in
-        [("2", "has no guest `2`: there are n0000 to n0001"), ("0-1", "is 2 guests, and one")]
-    {
+    for (guest, part) in [("2", "has no node 2: its nodes are 0 to 1"), ("0-1", "is 2 nodes, and one")] {
         let said = ssh(&[guest, "true"]);
         assert!(code(&said) == Some(2) && said.stderr.contains(part), "{said:?}");
     }
@@ -229,7 +228,7 @@ fn ssh_gets_into_guests_by_number_name_and_address() {
     let place = mvpnet(["ssh-config", "-j", &name, "--path"]).stdout;
     assert_eq!(Path::new(place.trim()), directory(&job, 0).join("ssh_config"));
     let said = mvpnet(["cp", "-j", &name, "/etc/hosts", "5:"]);
-    assert!(code(&said) == Some(2) && said.stderr.contains("has no guest `5`"), "{said:?}");
+    assert!(code(&said) == Some(2) && said.stderr.contains("has no node 5"), "{said:?}");
     let said = run(
         Command::new(Launcher::Up.program()).args(["ssh", "-j", &name, "0"]).env("PATH", "/nonexistent"),
         COMMAND,
@@ -239,6 +238,29 @@ fn ssh_gets_into_guests_by_number_name_and_address() {
     assert_eq!(heard.as_deref(), Some("n0001\n"), "the application's way in");
     job.end_with(0);
     job.ended().assert_code(0);
+}
+
+/// A guest of the other host has no port here: the way is through the job, from either host.
+#[test]
+fn ssh_gets_into_guests_of_other_hosts() {
+    let needs = [Need::Guests, Need::Launcher(Launcher::Mpich), Need::Root];
+    let Some(_turn) = begin(&needs) else { return };
+    let _hosts = Hosts::up();
+    let local = "/run/mvpnet-two-hosts/local";
+    let mut job = Job::new(Launcher::Mpich, 2).on_two_hosts(1).tiny().env("XDG_RUNTIME_DIR", local).start();
+    job.wait_until_up();
+    let (name, key) = (job.home().name.clone(), tiny("id_ed25519").display().to_string());
+    for (host, guest) in [("h0", "n0001"), ("h1", "n0000"), ("h1", "n0001")] {
+        let mut command = Command::new(two_hosts("enter"));
+        command
+            .arg(host)
+            .arg(Launcher::Up.program())
+            .args(["ssh", "-j", &name, "-l", "root", guest, "-i", &key, "-q"]);
+        let said = run(command.arg("hostname; exit 7").env("XDG_RUNTIME_DIR", local), COMMAND);
+        assert_eq!((said.stdout.trim(), code(&said)), (guest, Some(7)), "from {host}: {said:?}");
+    }
+    job.signal(Signal::SIGTERM);
+    job.ended().assert_all_halted();
 }
 
 #[test]

@@ -186,9 +186,9 @@ fn a_guest_is_reset_in_traffic(launcher: Launcher) {
     assert_eq!([0, 1].map(|rank| status["ranks"][rank]["restarts"].as_u64().unwrap()), [0, 1]);
     assert_eq!(status["ranks"][1]["state"], "ready");
     for (words, says) in [
-        (&["reset", "5"][..], "there is no rank 5 here: the guests of this job are 0 to 1"),
+        (&["reset", "5"][..], "the job has no node 5: its nodes are 0 to 1"),
         (&["reset", "1-0"], "runs backwards"),
-        (&["reset", "x"], "names no rank at `x`"),
+        (&["reset", "x"], "name no node at `x`"),
     ] {
         let said = mvpnet(&[words, &["--job", &job.home().name]].concat());
         assert!(code(&said) == Some(2) && said.stderr.contains(says), "{words:?}: {said:?}");
@@ -403,7 +403,7 @@ const WRONG: &[(&[&str], i32, &str)] = &[
     (&["down", "--job", "no-such-job"], 1, "no-such-job"),
     (&["down", "--force", "--job", "no-such-job"], 1, "no-such-job"),
     (&["reset", "--job", "no-such-job", "0"], 1, "no-such-job"),
-    (&["reset"], 2, "RANKS"),
+    (&["reset"], 2, "NODES"),
     (&["down", "--all", "--job", "x"], 2, "--all and --job exclude each other"),
     (&["down", "--timeout", "soon"], 2, "--timeout soon: that is no number of seconds"),
     (&["ps", "--al"], 2, "there is no flag --al; a similar one is --all"),

@@ -24,7 +24,7 @@ pub(in crate::job) struct GuestView {
     /// Whether it was killed on purpose.
     pub(in crate::job) crashed: bool,
     /// The way to the agents in it, if there is one.
-    agents: Option<Agents>,
+    pub(in crate::job) agents: Option<Agents>,
     /// Its console, once it had one.
     pub(in crate::job) console: Option<Console>,
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mvpnet_qemu_driver::agent::{ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest};
+use mvpnet_qemu_driver::agent::{ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest, Input};
 use mvpnet_qemu_driver::console::Console;
 use mvpnet_switch::{Config, Rank, Switch, World};
 use mvpnet_transports::mem::{MemTransport, fabric};
@@ -193,7 +193,7 @@ impl RunsCommands for MadeUp {
     fn run(
         &self,
         request: ExecRequest,
-        input: mpsc::Receiver<ExecInput>,
+        input: Input,
         output: mpsc::Sender<ExecOutput>,
         _within: Duration,
     ) -> Running {
@@ -208,7 +208,7 @@ impl RunsCommands for MadeUp {
 
 async fn obey(
     request: &ExecRequest,
-    mut input: mpsc::Receiver<ExecInput>,
+    mut input: Input,
     output: mpsc::Sender<ExecOutput>,
 ) -> Result<ExecEnd, ExecError> {
     let words: Vec<&str> = request.argv.iter().map(String::as_str).collect();
@@ -223,6 +223,7 @@ async fn obey(
         }
         ["cat"] => {
             while let Some(ExecInput::Stdin(data)) = input.recv().await {
+                input.used(data.len());
                 let _ = output.send(ExecOutput::Stdout(data)).await;
             }
         }
@@ -239,6 +240,7 @@ async fn obey(
         ["sleep"] => loop {
             match input.recv().await {
                 Some(ExecInput::Signal(signal)) => return Ok(ExecEnd::Killed(signal)),
+                // It reads none of its input, however much there is.
                 Some(_) => {}
                 None => std::future::pending().await,
             }

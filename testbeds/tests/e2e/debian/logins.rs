@@ -67,7 +67,7 @@ fn an_image_and_flags_make_a_cluster_with_logins_mpi_and_nfs() {
     let file = job.home().at(format!("log/capture.{}.0.pcapng", job.home().name));
     let mut tshark = Command::new("tshark");
     tshark.arg("-r").arg(file).args(["-T", "fields", "-e", "ip.src", "-e", "ip.dst", "-Y"]);
-    let between = "tcp && !tcp.port == 22 && !tcp.port == 2049";
+    let between = "tcp && !(tcp.port == 22) && !(tcp.port == 2049)";
     let said = run(tshark.arg(between), COMMAND);
     let packets = sorted(&said.stdout);
     let mut ends = packets.clone();

@@ -5,13 +5,15 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{Cluster, contains, is, printed, quiet};
 use crate::harness::setting::say;
 use crate::harness::wait::{Stopwatch, run};
 use crate::harness::{Job, Launcher, Need, begin};
 
 /// How long the reset of a guest may take: another boot.
-const RESET: Duration = Duration::from_secs(640);
+const RESET: Duration = Duration::from_secs(940);
 
 #[test]
 fn a_job_of_debian_guests_is_looked_at_reset_and_ended_by_subcommands() {
@@ -28,16 +30,20 @@ fn a_job_of_debian_guests_is_looked_at_reset_and_ended_by_subcommands() {
         let line = said.lines().find(|line| line.starts_with(&cluster.name)).unwrap_or_default();
         contains(line, &["running", "debian.qcow2"])
     });
-    cluster.check("status shows both guests ready", |cluster| {
-        let said = quiet(cluster.mvpnet("status", [""; 0]))?;
-        is(&said.lines().filter(|line| line.contains("ready")).count(), &2)?;
-        contains(&said, &["n0000", "n0001"])
+    cluster.check("status shows both guests ready, and their agents", |cluster| {
+        let said = quiet(cluster.mvpnet("status", ["--json"]))?;
+        let status: Value = serde_json::from_str(&said).map_err(|error| format!("{error}: {said}"))?;
+        for rank in 0..2 {
+            let shown = &status["ranks"][rank];
+            is(&shown["state"], &Value::from("ready"))?;
+            contains(&shown.to_string(), &["\"agent\":true"])?;
+            say(&format!("MEASURED {launcher}: boot of rank {rank} to its ssh banner {}", shown["boot"]));
+        }
+        Ok(())
     });
     cluster.check("the console shows what was on it", |cluster| {
-        let mut console = Command::new(&cluster.program);
-        console.args(["console", "-j", &cluster.name, "1"]);
-        let said = run(&mut console, super::COMMAND);
-        contains(&said.stdout, &["n0001 login:"])
+        let said = quiet(cluster.mvpnet("console", ["--log", "1"]))?;
+        contains(&said, &["n0001 login:"])
     });
     cluster.check("what a guest writes outlives its reset, and the other stays", |cluster| {
         quiet(cluster.ssh(

@@ -32,6 +32,10 @@ fn guests_without_sshd_run_commands_and_mpi_by_their_agents() {
         )?;
         contains(&said, &["olduser\ntester\n", &key, "runcmd of the user\n", "n0000\n"])
     });
+    cluster.check("a command is run by the user that was named", |cluster| {
+        let said = printed(cluster.mvpnet("exec", ["-u", "tester", "n[0-1]", "--", "id -un"]))?;
+        is(&sorted(&said), &vec!["n0000: tester", "n0001: tester"])
+    });
     for (name, command) in [
         ("OpenMPI", "mpirun.openmpi --hostfile /etc/hosts.openmpi -n 2 hostname"),
         ("MPICH", "mpirun.mpich -f /etc/hosts.mpi -n 2 hostname"),

@@ -111,8 +111,8 @@ impl Job {
 
     /// Guests: the Debian guest, from its disk alone, which is only read.
     pub fn debian(self) -> Self {
-        let job = self.flag("-i").flag(debian()).flags(["--overlay", "-m", "1024", "-T", "600"]);
-        Self { boot: Duration::from_secs(640), ..job }
+        let job = self.flag("-i").flag(debian()).flags(["--overlay", "-m", "1024", "-T", "900"]);
+        Self { boot: Duration::from_secs(940), ..job }
     }
 
     /// Load generators in place of guests, with their script. The kernel is never looked at.

@@ -27,6 +27,8 @@ pub enum Need {
     Launcher(Launcher),
     /// qemu, the tiny guest's kernel and a way into it.
     Guests,
+    /// What runs the guests' agent on this host.
+    Agent,
     /// The tiny guest as this disk image.
     Disk(&'static str),
     /// The Debian guest's disk, and qemu.
@@ -102,6 +104,16 @@ pub fn debian() -> PathBuf {
 /// The load generator, which cargo builds for these tests.
 pub fn loadgen() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_mvpnet-loadgen"))
+}
+
+/// What takes qemu's place and has the guests' agent.
+pub fn stand_in() -> PathBuf {
+    checkout().join("testbeds/stand-in/guest")
+}
+
+/// The guests' agent.
+pub fn agent() -> PathBuf {
+    checkout().join("seed/src/agent/mvpnet-agent")
 }
 
 /// A file of the two hosts that are made of namespaces.
@@ -205,6 +217,7 @@ impl Need {
             Self::Guests => program("qemu-system-x86_64")
                 .or_else(|| program("ssh"))
                 .or_else(|| file(tiny("kernel"), "testbeds/tiny/build")),
+            Self::Agent => program("python3"),
             Self::Disk(name) => file(tiny(name), "testbeds/tiny/build --disk"),
             Self::Debian => program("qemu-system-x86_64").or_else(|| file(debian(), "testbeds/debian/build")),
             Self::ManyHosts => ["pdsh", "parallel-ssh"].into_iter().find_map(program),
