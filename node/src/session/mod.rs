@@ -26,6 +26,7 @@ mod credit;
 mod duplex;
 mod ends;
 mod frame;
+mod handle;
 mod hub;
 mod names;
 mod packet;
@@ -37,7 +38,8 @@ mod tests;
 
 pub use client::{Session, SessionEvent, SessionInput};
 pub use frame::{Frame, FrameError};
-pub(crate) use hub::{Place, Sessions};
+pub(crate) use handle::Sessions;
+pub(crate) use hub::Place;
 pub(crate) use packet::Packet;
 pub use request::{Outcome, Service, SessionRequest};
 pub(crate) use services::{Commands, Facilities};
