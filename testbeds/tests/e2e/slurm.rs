@@ -260,22 +260,49 @@ fn scancel_of_the_batch_script_of_the_documentation_leaves_nothing() {
     job.assert_all_halted();
 }
 
-/// All ranks within one process of the batch script itself, which Slurm signals along with the script.
-#[test]
-fn scancel_of_a_batch_script_with_all_guests_in_one_process_leaves_nothing() {
-    let Some(_turn) = begin(&needs(Launcher::Up)) else { return };
-    let _slurm = Slurm::up();
-    let job = Job::new(Launcher::Up, 2).tiny();
+/// A script of the user's own, that starts this job without srun.
+fn own_script(job: Job) -> Running {
     let script = format!("#!/bin/sh\ntrap : TERM\n{}\n", job.as_shell());
     let path = job.home_file("batch", &script);
     let output = [format!("--output={}", job.place("stdout")), format!("--error={}", job.place("stderr"))];
     let name = format!("--job-name={}", job.home_name());
-    let options =
-        ["sbatch", "--wait", "--open-mode=append", "--mem=1200", &output[0], &output[1], &name, &path];
-    let mut job = job.inside([slurm("enter")]).by(options).start();
+    let options = ["sbatch", "--wait", "--open-mode=append", "--ntasks=2", "--mem=1200"];
+    job.inside([slurm("enter")])
+        .by(options.into_iter().chain([&*output[0], &output[1], &name, &path]))
+        .start()
+}
+
+/// Ranks that are processes of the batch script, or of mpirun within it: Slurm signals all of them at once.
+fn own_script_is_cancelled(launcher: Launcher) {
+    let Some(_turn) = begin(&needs(launcher)) else { return };
+    let _slurm = Slurm::up();
+    let mut job = own_script(Job::new(launcher, 2).tiny());
     job.wait_until_up();
     Slurm::cancel(&job);
     let job = job.ended();
     job.assert_said("mvpnet: stopping: SIGTERM");
+    job.assert_all_halted();
+}
+
+#[test]
+fn scancel_of_a_batch_script_with_all_guests_in_one_process_leaves_nothing() {
+    own_script_is_cancelled(Launcher::Up);
+}
+
+#[test]
+fn scancel_of_a_batch_script_with_mpich_s_mpirun_leaves_nothing() {
+    own_script_is_cancelled(Launcher::Mpich);
+}
+
+#[test]
+fn openmpi_s_mpirun_runs_within_a_batch_script() {
+    let launcher = Launcher::OpenMpi;
+    let Some(_turn) = begin(&needs(launcher)) else { return };
+    let _slurm = Slurm::up();
+    let job =
+        Job::new(launcher, 2).tiny().flag("-O").application(["sh", "-c", "echo $MVPNET_WSIZE ranks; exit 3"]);
+    let job = own_script(job).ended_within(COMMAND * 3);
+    assert!(job.stdout().contains("2 ranks"), "{}", job.stdout());
+    job.assert_code(3);
     job.assert_all_halted();
 }
