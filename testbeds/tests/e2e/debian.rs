@@ -92,6 +92,7 @@ impl Cluster {
         let failures = std::mem::take(&mut self.failures);
         assert!(failures.is_empty(), "{} checks failed:\n{}", failures.len(), failures.join("\n"));
         let job = job.ended_within(Duration::from_secs(150));
+        say(&format!("MEASURED the job ended within {:.1} s", job.took.as_secs_f64()));
         job.assert_code(0);
         job
     }
