@@ -185,9 +185,9 @@ mod tests {
         started as: mvpnet up
         in force: pause 0
 
-        RANK  HOST  STATE   SSH   QEMU  KEEPER  MEMORY   CPUS  UP    BOOT   RESTARTS  LINK    IN  OUT  DROPS  AGENT  CONSOLE
+        RANK  HOST  STATE   SSH   QEMU  KEEPER  MEMORY   CPUS  UP     BOOT   RESTARTS  LINK    IN  OUT  DROPS  AGENT  CONSOLE
         0     h0    ready   2200  9     8       256 MiB  2     1 min  6.0 s  0         stream  5   0    0      -      login:
-        1     h1    silent  -     -     -       -        -     -     -      -         -       -   -    -      -      -
+        1     h1    silent  -     -     -       -        -     -      -      -         -       -   -    -      -      -
         ");
     }
 }
