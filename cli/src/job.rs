@@ -2,8 +2,8 @@
 
 use mvpnet_node::control::{JobInfo, JobState, Known, known};
 
-/// What `-j` says where a job is to be named.
-pub(crate) const JOB_VARIABLE: &str = "MVPNET_JOBNAME";
+/// Variables that name a job where no flag does: the user's own, and that which a job's application has.
+const JOB_VARIABLES: [&str; 2] = ["MVPNET_JOB", "MVPNET_JOBNAME"];
 
 /// Why it cannot be told, or cannot be asked.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +65,8 @@ pub(crate) fn find_living(wanted: Option<&str>) -> Result<Known, JobError> {
 /// The only job, or the one that is called so: by its name first, for a name may look like a number.
 pub(crate) fn choose<J: AsRef<JobInfo>>(mut running: Vec<J>, wanted: Option<&str>) -> Result<J, JobError> {
     let all = |running: &[J]| running.iter().map(|job| job.as_ref().to_string()).collect::<Vec<_>>();
-    let inside = std::env::var(JOB_VARIABLE).ok().filter(|name| !name.is_empty());
+    let named = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
+    let inside = JOB_VARIABLES.into_iter().find_map(named);
     if running.is_empty() {
         return Err(JobError::None);
     }

@@ -41,10 +41,9 @@ impl EnterError {
     }
 }
 
-/// The job that is meant: by the flag, else by the environment, else the only one.
-pub(crate) fn job(flag: Option<&str>) -> Result<JobInfo, EnterError> {
-    let named = || std::env::var("MVPNET_JOB").ok().filter(|value| !value.is_empty());
-    Ok(job::find(flag.map(str::to_owned).or_else(named).as_deref())?)
+/// The job that is meant.
+pub(crate) fn job(wanted: Option<&str>) -> Result<JobInfo, EnterError> {
+    Ok(job::find(wanted)?)
 }
 
 /// The only rank of the job that is meant.
