@@ -9,8 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use mvpnet_qemu_driver::Leftover;
+use mvpnet_qemu_driver::process::Process;
 use mvpnet_qemu_driver::supervise::{
-    GuestFds, Keeper, KeeperSpec, Launch, ProcessEnd, StopLadder, StopStep, SuperviseError,
+    GuestFds, Keeper, KeeperSpec, Launch, ProcessEnd, StopLadder, StopStep, SuperviseError, keepers_of,
 };
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
@@ -288,4 +289,15 @@ async fn what_is_typed_at_the_console_reaches_the_guest_and_nothing_else_does() 
     drop(input);
     kill(pid(guest.keeper_pid()), Signal::SIGKILL).unwrap();
     assert_eq!(guest.ended().await.process, None);
+}
+
+#[tokio::test]
+async fn a_keeper_is_found_by_the_process_that_it_serves() {
+    let keeper = Keeper::spawn(keeper_spec()).await.unwrap();
+    let this = Process::this();
+    let numbers = |of| -> Vec<u32> { keepers_of(of).iter().map(|keeper| keeper.number).collect() };
+    assert!(numbers(this).contains(&keeper.pid()));
+    assert_eq!(numbers(Process { born: this.born + 1, ..this }), [0; 0]);
+    keeper.finish(Vec::new()).await;
+    assert!(!numbers(this).contains(&keeper.pid()));
 }

@@ -168,6 +168,35 @@ fn a_job_is_operated_from_the_host_of_rank_1_under_openmpi() {
     a_job_is_operated_from_the_host_of_rank_1(Launcher::OpenMpi);
 }
 
+/// A rank that stands still keeps nobody waiting for long, and says how it is when it goes on.
+fn a_rank_that_does_not_answer_is_shown_as_silent(launcher: Launcher) {
+    let Some(_turn) = begin(&[Need::Launcher(launcher)]) else { return };
+    let mut job = Job::new(launcher, 3).generators("echo").stays_up().start();
+    job.wait_until_up();
+    let states = |job: &Running| -> Vec<String> {
+        let ranks = status(job)["ranks"].clone();
+        let ranks = ranks.as_array().unwrap().iter();
+        ranks.map(|rank| rank["state"].as_str().unwrap().to_owned()).collect()
+    };
+    job.signal_to(Kind::Ranks, 1, Signal::SIGSTOP);
+    assert_eq!(states(&job), ["ready", "silent", "ready"]);
+    assert_eq!(listed(&job.home().name, &[]).unwrap()["state"], "running");
+    job.signal_to(Kind::Ranks, 1, Signal::SIGCONT);
+    assert_eq!(states(&job), ["ready", "ready", "ready"]);
+    job.end_with(3);
+    job.ended().assert_code(3);
+}
+
+#[test]
+fn a_rank_that_does_not_answer_is_shown_as_silent_under_mpich() {
+    a_rank_that_does_not_answer_is_shown_as_silent(Launcher::Mpich);
+}
+
+#[test]
+fn a_rank_that_does_not_answer_is_shown_as_silent_under_openmpi() {
+    a_rank_that_does_not_answer_is_shown_as_silent(Launcher::OpenMpi);
+}
+
 /// A guest that is reset comes back, with the traffic of the others going on.
 fn a_guest_is_reset_in_traffic(launcher: Launcher) {
     let Some(_turn) = begin(&[Need::Guests, Need::Launcher(launcher)]) else { return };
