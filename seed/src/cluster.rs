@@ -58,6 +58,26 @@ pub struct Share {
 }
 
 impl Cluster {
+    /// A cluster of which nothing more is asked: guests with one vCPU each, and the agent in them.
+    pub fn new(world: World, user: &str) -> Self {
+        Self {
+            world,
+            job: None,
+            mtu: 1500,
+            user: user.to_owned(),
+            authorized_keys: Vec::new(),
+            vcpus: vec![1; world.size() as usize],
+            mpi_user: None,
+            nfs: None,
+            shares: Vec::new(),
+            packages: Vec::new(),
+            proxy: None,
+            run: Vec::new(),
+            domains: Vec::new(),
+            exec: true,
+        }
+    }
+
     /// Refuses what the guests could not be told, or would understand as something else. The guest's script relies on it:
     /// what stands in its files is words. [`volume`](crate::volume()) does it too.
     pub fn check(&self, rank: Rank) -> Result<(), SeedError> {

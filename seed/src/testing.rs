@@ -19,20 +19,10 @@ pub(crate) fn rank(index: u32) -> Rank {
 /// A cluster of which nothing more is asked.
 pub(crate) fn plain(size: u32) -> Cluster {
     Cluster {
-        world: World::new(size).unwrap(),
         job: Some("demo".to_owned()),
-        mtu: 1500,
-        user: "alice".to_owned(),
         authorized_keys: vec![AuthorizedKey::parse(KEY).unwrap()],
         vcpus: vec![2; size as usize],
-        mpi_user: None,
-        nfs: None,
-        shares: Vec::new(),
-        packages: Vec::new(),
-        proxy: None,
-        run: Vec::new(),
-        domains: Vec::new(),
-        exec: true,
+        ..Cluster::new(World::new(size).unwrap(), "alice")
     }
 }
 

@@ -70,20 +70,10 @@ pub fn output_of(command: &mut Command) -> String {
 pub fn plain(size: u32) -> Cluster {
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEN0oZVtcsVvlKnX2Lz7zvJmr4AbyvbnCbcc0S7Zc2SB alice@laptop";
     Cluster {
-        world: World::new(size).unwrap(),
         job: Some("demo".to_owned()),
-        mtu: 1500,
-        user: "alice".to_owned(),
         authorized_keys: vec![AuthorizedKey::parse(key).unwrap()],
         vcpus: vec![2; size as usize],
-        mpi_user: None,
-        nfs: None,
-        shares: Vec::new(),
-        packages: Vec::new(),
-        proxy: None,
-        run: Vec::new(),
-        domains: Vec::new(),
-        exec: true,
+        ..Cluster::new(World::new(size).unwrap(), "alice")
     }
 }
 

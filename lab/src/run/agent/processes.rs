@@ -3,20 +3,18 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use mvpnet_qemu_driver::process;
+use nix::sys::signal::Signal;
 
 use super::super::protocol::MARK;
 
-/// A process of a part: its number means this one only until it ends, together with its time of birth for ever.
+/// A process of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Process {
     pub(super) number: u32,
-    /// In clock ticks since the host booted.
-    born: u64,
+    /// What it is and stays, whoever gets its number.
+    identity: process::Process,
     /// Its command line, the program first.
     pub(super) words: Vec<String>,
 }
@@ -34,7 +32,7 @@ impl Process {
     /// The process, if it lives and has this in its environment. That of a zombie is empty.
     fn read(number: u32, mark: &str) -> Option<Process> {
         let place = format!("/proc/{number}");
-        let born = born(&place)?;
+        let identity = process::Process::of(number)?;
         let environment = fs::read(format!("{place}/environ")).ok()?;
         if !environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
             return None;
@@ -42,36 +40,17 @@ impl Process {
         let line = fs::read(format!("{place}/cmdline")).ok()?;
         let line = line.strip_suffix(&[0]).unwrap_or(&line);
         let words = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
-        Some(Process { number, born, words: words.collect() })
+        Some(Process { number, identity, words: words.collect() })
     }
 
     /// Whether it lives.
     pub(super) fn lives(&self) -> bool {
-        born(&format!("/proc/{}", self.number)) == Some(self.born)
+        self.identity.lives()
     }
 
     /// Sends it a signal. One that has ended gets none.
     pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
-        if !self.lives() {
-            return Ok(());
-        }
-        let number = i32::try_from(self.number).map_err(io::Error::other)?;
-        match kill(Pid::from_raw(number), signal) {
-            Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
-/// When the process began, unless it has ended.
-fn born(place: &str) -> Option<u64> {
-    let stat = fs::read_to_string(Path::new(place).join("stat")).ok()?;
-    // The name, in parentheses, may have anything in it.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    match fields.next()? {
-        "Z" | "X" => None,
-        // The state is field 3, starttime is field 22.
-        _ => fields.nth(18)?.parse().ok(),
+        self.identity.signal(signal)
     }
 }
 
@@ -95,7 +74,8 @@ mod tests {
         };
         assert_eq!((found.number, found.words.len()), (child.id(), 2));
         assert_eq!(marked(&name[1..]), []);
-        let other = Process { born: found.born - 1, ..found.clone() };
+        let before = process::Process { born: found.identity.born - 1, ..found.identity };
+        let other = Process { identity: before, ..found.clone() };
         other.signal(Signal::SIGKILL).unwrap();
         assert!(found.lives() && !other.lives());
         found.signal(Signal::SIGKILL).unwrap();
