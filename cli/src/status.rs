@@ -61,15 +61,18 @@ pub fn run(options: &Options) -> ExitCode {
 
 fn carry_out(options: &Options) -> Result<(), StatusError> {
     let job = job::find(options.job.as_deref())?;
-    show(&look(&job)?, options);
-    while options.watch {
+    let mut is_read = show(&look(&job)?, options);
+    if !options.watch {
+        return Ok(());
+    }
+    while is_read {
         pause();
-        match look(&job) {
+        is_read = match look(&job) {
             Ok(status) => show(&status, options),
             // That is what was waited for.
             Err(StatusError::Ask(AskError::Over(..) | AskError::Ended(_))) => break,
             Err(error) => return Err(error),
-        }
+        };
     }
     Ok(())
 }
@@ -81,12 +84,12 @@ fn look(job: &JobInfo) -> Result<JobStatus, StatusError> {
     }
 }
 
-fn show(status: &JobStatus, options: &Options) {
+/// Whether somebody reads it.
+fn show(status: &JobStatus, options: &Options) -> bool {
     let mut out = std::io::stdout();
     let wipe = if options.watch && !options.json && out.is_terminal() { "\x1b[H\x1b[2J" } else { "" };
     let text = if options.json { format!("{}\n", json!(status)) } else { table(status) };
-    // Nobody reads it: nothing to be done about that.
-    let _ = out.write_all(format!("{wipe}{text}").as_bytes()).and_then(|()| out.flush());
+    out.write_all(format!("{wipe}{text}").as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 #[allow(clippy::disallowed_methods, reason = "people watch in real time")]
@@ -182,9 +185,9 @@ mod tests {
         started as: mvpnet up
         in force: pause 0
 
-        RANK  HOST  STATE   SSH   QEMU  KEEPER  MEMORY   CPUS  UP    BOOT   RESTARTS  LINK    IN  OUT  DROPS  AGENT  CONSOLE
+        RANK  HOST  STATE   SSH   QEMU  KEEPER  MEMORY   CPUS  UP     BOOT   RESTARTS  LINK    IN  OUT  DROPS  AGENT  CONSOLE
         0     h0    ready   2200  9     8       256 MiB  2     1 min  6.0 s  0         stream  5   0    0      -      login:
-        1     h1    silent  -     -     -       -        -     -     -      -         -       -   -    -      -      -
+        1     h1    silent  -     -     -       -        -     -      -      -         -       -   -    -      -      -
         ");
     }
 }

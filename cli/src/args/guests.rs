@@ -61,7 +61,7 @@ pub struct GuestFlags {
     #[arg(long, value_name = "A,B,…", help_heading = CONFIGURATION)]
     pub packages: Vec<OsString>,
 
-    /// An HTTP proxy for the guests, like http://proxy.example.org:3128
+    /// An HTTP proxy for the guests, like `http://proxy.example.org:3128`
     ///
     /// The host itself is 192.168.1.2 in a guest. For packages, and in the environment of all users.
     #[arg(long, value_name = "URL", help_heading = CONFIGURATION)]

@@ -8,8 +8,8 @@ use super::guests::{Command, Guests, Ran, each};
 use super::judge::{Guest, MpiRun, name};
 use super::readings::{Facts, Mpi};
 
-/// Compiling and starting take long in an emulated guest, and a message of some MiB too.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// Compiling and starting take long in an emulated guest, some ten seconds each, and a message of some MiB too.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The program, for guests with a compiler and for others.
 const SOURCE: &str = include_str!("ring.c");

@@ -46,7 +46,7 @@ impl Case {
         fs::write(dir.path().join("lab.toml"), LAB).unwrap();
         let log = dir.path().join("log");
         let script = format!(
-            "read -r request\necho \"$*\" >>{log}\necho \"$1 $request\" >>{log}\ncase \"$1 $request\" in\n{answers}\nesac\n",
+            "read -r request\necho \"$*\" >>{log}\nprintf '%s %s\\n' \"$1\" \"$request\" >>{log}\ncase \"$1 $request\" in\n{answers}\nesac\n",
             log = log.display()
         );
         fs::write(dir.path().join("ssh"), script).unwrap();

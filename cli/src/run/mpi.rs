@@ -233,7 +233,8 @@ impl WayIn {
         }
         let directory = directory.to_owned();
         setup.briefed = Some(Box::new(move |text| {
-            let briefing = Briefing::read(text).inspect_err(|error| tracing::error!("{error}")).ok();
+            let briefing = text
+                .and_then(|text| Briefing::read(text).inspect_err(|error| tracing::error!("{error}")).ok());
             let files = SshFiles::new(&directory, guests, briefing.as_ref());
             if let Err(error) = files.write(&[]) {
                 tracing::warn!("`mvpnet ssh` will not work on this host: {error}");

@@ -17,6 +17,6 @@ pub use application::ApplicationPlan;
 pub use children::Children;
 pub use messages::{CounterList, Failure, Phase, Problem};
 pub use numbers::Numbers;
-pub use plan::{GuestPlan, HostSeed, HostTap};
+pub use plan::{GuestPlan, HostSeed, HostTap, MakeSeed};
 pub use rank::{Briefed, Chief, Notice, RankEnd, RankSetup, live};
 pub use signals::{EndWish, Watch, listen};

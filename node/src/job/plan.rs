@@ -28,12 +28,15 @@ impl fmt::Debug for HostTap {
     }
 }
 
+/// Makes a guest's configuration from rank 0's briefing, in the directory of the process's part of the job: where it is then.
+pub type MakeSeed = dyn Fn(&str, &Path) -> Result<PathBuf, String> + Send + Sync;
+
 /// What a guest's configuration is made with: for an own disk, at the time at which rank 0 has said what all guests are
 /// to know.
 #[derive(Clone)]
 pub struct HostSeed {
     /// Makes its image, in the directory of the process's part of the job, from rank 0's briefing; it blocks.
-    pub make: Arc<dyn Fn(&str, &Path) -> Result<PathBuf, String> + Send + Sync>,
+    pub make: Arc<MakeSeed>,
 }
 
 impl fmt::Debug for HostSeed {

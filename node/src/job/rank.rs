@@ -109,8 +109,8 @@ pub struct RankSetup {
     pub lifeline: bool,
 }
 
-/// Hears rank 0's briefing. It may not take long.
-pub type Briefed = Box<dyn FnOnce(&str) + Send + Sync>;
+/// Hears rank 0's briefing when the guests are to be started, or that there is none. It may not take long.
+pub type Briefed = Box<dyn FnOnce(Option<&str>) + Send + Sync>;
 
 impl RankSetup {
     /// The same with a directory that lives as long as this process's part of the job, and children that are told of
@@ -339,8 +339,8 @@ impl RankLife {
     async fn obey(&mut self, order: Order) {
         match order {
             Order::Start { fullest_host_ranks, briefing } => {
-                if let (Some(hear), Some(briefing)) = (self.briefed.take(), &briefing) {
-                    hear(briefing);
+                if let Some(hear) = self.briefed.take() {
+                    hear(briefing.as_deref());
                 }
                 if let Some((plan, keeper)) = self.plan.take() {
                     let ways = GuestWays { handle: self.handle.clone(), sessions: self.sessions.clone() };

@@ -143,6 +143,11 @@ impl SessionInput {
         self.shared.lock().say(&Frame::End)
     }
 
+    /// How much data would be taken now without waiting.
+    pub fn room(&self) -> usize {
+        self.shared.lock().credit.room()
+    }
+
     /// Sends a signal to the command, whatever data waits. More of them than the command hears are left out.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         let mut state = self.shared.lock();

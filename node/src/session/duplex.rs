@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::credit::{Overrun, ReceiveCredit, SIGNAL_COST, SendCredit};
 use super::frame::Frame;
-use super::hub::Event;
+use super::handle::Event;
 use super::{MAX_DATA, Outcome};
 
 /// Whose end it is.

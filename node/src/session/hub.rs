@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::duplex::{Duplex, EndId, Outlet};
 use super::ends;
 use super::frame::Frame;
+use super::handle::Event;
 use super::names::rank_called;
 use super::packet::Packet;
 use super::pairs::Pairs;
@@ -26,35 +27,8 @@ use crate::job::Numbers;
 /// The longest request: it has to fit into a control record.
 const MAX_REQUEST: usize = 24 << 10;
 
-/// Calls of the guest that may wait for the hub; others are refused. `mpirun` makes one for each host at once.
-const CALLS: usize = 256;
-
 /// How long clients may take to hear that the job is over.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// The way to a rank's hub. Clones lead to the same.
-#[derive(Clone, Debug)]
-pub(crate) struct Sessions {
-    events: mpsc::UnboundedSender<Event>,
-    calls: mpsc::Sender<GuestCall>,
-}
-
-/// What a hub hears of.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// A packet of another rank's hub, and how long it was.
-    Packet { from: Rank, packet: Packet, len: usize },
-    /// That rank has left the job.
-    PeerGone(Rank),
-    /// A program on a control socket of this process wants a session.
-    Attach { request: SessionRequest, answer: oneshot::Sender<Answer>, stream: oneshot::Receiver<Stream> },
-    /// An end says something.
-    Said { end: EndId, frame: Frame },
-    /// The guest runs, or runs no more.
-    Guest(Option<Facilities>),
-    /// The rank's part in the job is over.
-    Over(oneshot::Sender<()>),
-}
 
 /// Who a rank is, for its hub.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +38,8 @@ pub(crate) struct Place {
     pub(crate) numbers: Numbers,
 }
 
-struct Hub {
+/// What the task knows.
+pub(super) struct Hub {
     place: Place,
     handle: LoopHandle,
     events: mpsc::UnboundedSender<Event>,
@@ -83,15 +58,13 @@ struct ClientEnd {
     frames: mpsc::UnboundedSender<Frame>,
 }
 
-impl Sessions {
-    /// Starts the hub of a rank. To be called inside a tokio runtime.
-    pub(crate) fn start(place: Place, handle: LoopHandle) -> Self {
-        let (events, heard) = mpsc::unbounded_channel();
-        let (calls, called) = mpsc::channel(CALLS);
-        let hub = Hub {
+impl Hub {
+    /// A hub without sessions, which hears what is said to `events`.
+    pub(super) fn new(place: Place, handle: LoopHandle, events: mpsc::UnboundedSender<Event>) -> Self {
+        Self {
             place,
             handle,
-            events: events.clone(),
+            events,
             pairs: Pairs::default(),
             room: Arc::new(Semaphore::new(SESSION_ROOM)),
             clients: BTreeMap::new(),
@@ -99,56 +72,11 @@ impl Sessions {
             served: BTreeMap::new(),
             guest: None,
             ends: JoinSet::new(),
-        };
-        tokio::spawn(hub.live(heard, called).in_current_span());
-        Self { events, calls }
+        }
     }
 
-    /// Another rank's hub says this.
-    pub(crate) fn packet(&self, from: Rank, packet: Packet, len: usize) {
-        self.tell(Event::Packet { from, packet, len });
-    }
-
-    /// A rank has left the job.
-    pub(crate) fn peer_gone(&self, rank: Rank) {
-        self.tell(Event::PeerGone(rank));
-    }
-
-    /// Answers a request for a session that came over a control socket, whose connection becomes the session.
-    pub(crate) fn attach(
-        &self,
-        request: SessionRequest,
-        answer: oneshot::Sender<Answer>,
-        stream: oneshot::Receiver<Stream>,
-    ) {
-        self.tell(Event::Attach { request, answer, stream });
-    }
-
-    /// The guest runs and can be reached by these ways; or it does not.
-    pub(crate) fn guest(&self, facilities: Option<Facilities>) {
-        self.tell(Event::Guest(facilities));
-    }
-
-    /// Where calls of the guest's commands go.
-    pub(crate) fn calls(&self) -> mpsc::Sender<GuestCall> {
-        self.calls.clone()
-    }
-
-    /// Ends all sessions, and waits a moment until their clients know.
-    pub(crate) async fn close(&self) {
-        let (over, done) = oneshot::channel();
-        self.tell(Event::Over(over));
-        let _ = done.await;
-    }
-
-    fn tell(&self, event: Event) {
-        // A hub that is over has no sessions.
-        let _ = self.events.send(event);
-    }
-}
-
-impl Hub {
-    async fn live(
+    /// Does its work until the rank's part in the job is over.
+    pub(super) async fn live(
         mut self,
         mut heard: mpsc::UnboundedReceiver<Event>,
         mut called: mpsc::Receiver<GuestCall>,

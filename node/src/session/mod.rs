@@ -1,7 +1,7 @@
 //! Sessions: byte streams between a client somewhere in the job and a service of a rank.
 //!
 //! A client is a program on the control socket of any of the job's processes, or a command in a guest. A service is a
-//! command that runs in a guest, its console, or its ssh port. Every rank has a [hub](Sessions) that joins the ends that
+//! command that runs in a guest, its console, or its ssh port. Every rank has a *hub* that joins the ends that
 //! are here with each other, and with those at other ranks by messages that go straight from rank to rank.
 //!
 //! ```text
@@ -26,6 +26,7 @@ mod credit;
 mod duplex;
 mod ends;
 mod frame;
+mod handle;
 mod hub;
 mod names;
 mod packet;
@@ -37,7 +38,8 @@ mod tests;
 
 pub use client::{Session, SessionEvent, SessionInput};
 pub use frame::{Frame, FrameError};
-pub(crate) use hub::{Place, Sessions};
+pub(crate) use handle::Sessions;
+pub(crate) use hub::Place;
 pub(crate) use packet::Packet;
 pub use request::{Outcome, Service, SessionRequest};
 pub(crate) use services::{Commands, Facilities};

@@ -17,7 +17,7 @@ use tracing::Instrument;
 
 use super::session::{self, Session};
 use super::wire::{Body, BootId, Frame, Violation, WINDOW};
-use super::{AgentTimes, ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest, GuestCall};
+use super::{AgentTimes, ExecEnd, ExecError, ExecOutput, ExecRequest, GuestCall, Input};
 use reader::Reader;
 
 mod reader;
@@ -186,7 +186,7 @@ impl Channel {
     pub(super) async fn exec(
         &self,
         request: ExecRequest,
-        input: mpsc::Receiver<ExecInput>,
+        input: Input,
         output: mpsc::Sender<ExecOutput>,
         within: Duration,
     ) -> Result<ExecEnd, ExecError> {

@@ -13,10 +13,12 @@ use tokio::sync::mpsc;
 
 use crate::accel::Accel;
 use channel::Channel;
+pub use input::Input;
 use qga::Qga;
 pub use wire::Violation;
 
 mod channel;
+mod input;
 mod qga;
 mod session;
 pub mod wire;
@@ -156,10 +158,11 @@ impl Agents {
     pub async fn exec(
         &self,
         request: ExecRequest,
-        input: mpsc::Receiver<ExecInput>,
+        input: impl Into<Input>,
         output: mpsc::Sender<ExecOutput>,
         within: Duration,
     ) -> Result<ExecEnd, ExecError> {
+        let input = input.into();
         if request.argv.is_empty() {
             return Err(ExecError::Refused("an empty command".into()));
         }
@@ -199,6 +202,10 @@ impl Agents {
     pub fn violations(&self) -> Vec<(Violation, u64)> {
         self.channel.as_ref().map(Channel::violations).unwrap_or_default()
     }
+
+    /// How much standard input, in octets, is read ahead of what the guest has room for, so that a signal behind it is
+    /// heard.
+    pub const READ_AHEAD: usize = session::LOOKAHEAD;
 
     /// The most standard input, in octets, that a command gets over the qemu guest agent.
     pub const QGA_STDIN: usize = qga::MAX_STDIN;

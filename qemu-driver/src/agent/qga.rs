@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
-use super::{AgentTimes, ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest};
+use super::{AgentTimes, ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest, Input};
 use line::Line;
 
 mod line;
@@ -108,7 +108,7 @@ impl Qga {
     pub(super) async fn exec(
         &self,
         request: ExecRequest,
-        mut input: mpsc::Receiver<ExecInput>,
+        mut input: Input,
         output: mpsc::Sender<ExecOutput>,
     ) -> Result<ExecEnd, ExecError> {
         let stdin = if request.stdin {
@@ -137,11 +137,7 @@ impl Qga {
     }
 
     /// Asks how the command is until it has ended, and passes on signals.
-    async fn follow(
-        &self,
-        running: &Running,
-        input: &mut mpsc::Receiver<ExecInput>,
-    ) -> Result<Status, ExecError> {
+    async fn follow(&self, running: &Running, input: &mut Input) -> Result<Status, ExecError> {
         let pid = running.pid;
         let (mut delay, most) = POLL;
         let mut open = true;
@@ -155,7 +151,8 @@ impl Qga {
                             // A command that has ended meanwhile is seen to have.
                             let _ = self.execute("guest-exec", kill, self.times.silent).await;
                         }
-                        Some(_) => {}
+                        Some(ExecInput::Stdin(data)) => input.used(data.len()),
+                        Some(ExecInput::StdinEnd) => {}
                         None => open = false,
                     }
                     continue;
@@ -253,11 +250,14 @@ enum Gathered {
     Signal(i32),
 }
 
-async fn gather(input: &mut mpsc::Receiver<ExecInput>) -> Result<Gathered, ExecError> {
+async fn gather(input: &mut Input) -> Result<Gathered, ExecError> {
     let mut stdin = Vec::new();
     loop {
         match input.recv().await {
-            Some(ExecInput::Stdin(data)) => stdin.extend_from_slice(&data),
+            Some(ExecInput::Stdin(data)) => {
+                input.used(data.len());
+                stdin.extend_from_slice(&data);
+            }
             Some(ExecInput::StdinEnd) | None => return Ok(Gathered::Whole(stdin)),
             Some(ExecInput::Signal(signal)) => return Ok(Gathered::Signal(signal)),
         }

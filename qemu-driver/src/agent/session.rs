@@ -10,10 +10,10 @@ use tracing::Instrument;
 
 use super::channel::Shared;
 use super::wire::{Body, CHUNK, MAX_PAYLOAD, cost_of};
-use super::{ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest, GuestCall};
+use super::{ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest, GuestCall, Input};
 
 /// How much standard input, in octets, is read ahead of what the guest has room for, so that a signal behind it is seen.
-const LOOKAHEAD: usize = 256 << 10;
+pub(super) const LOOKAHEAD: usize = 256 << 10;
 /// How many pieces of input and output wait for the one who called, or who runs the command.
 const PIECES: usize = 8;
 /// How long a last word may take that is not worth waiting for.
@@ -87,7 +87,7 @@ impl Outgoing {
 pub(super) async fn run(
     mut session: Session,
     request: ExecRequest,
-    input: mpsc::Receiver<ExecInput>,
+    input: Input,
     output: mpsc::Sender<ExecOutput>,
     within: Duration,
 ) -> Result<ExecEnd, ExecError> {
@@ -124,7 +124,7 @@ pub(super) async fn run(
 }
 
 /// Gives the command its standard input and signals, until nobody sends any more.
-async fn feed(outgoing: &Outgoing, mut input: mpsc::Receiver<ExecInput>, takes_input: bool) {
+async fn feed(outgoing: &Outgoing, mut input: Input, takes_input: bool) {
     let mut waiting: VecDeque<Vec<u8>> = VecDeque::new();
     let mut waiting_len = 0;
     let mut end_came = false;
@@ -143,6 +143,8 @@ async fn feed(outgoing: &Outgoing, mut input: mpsc::Receiver<ExecInput>, takes_i
                     if !end_came && !end_sent {
                         waiting_len += data.len();
                         waiting.extend(data.chunks(CHUNK).map(<[u8]>::to_vec));
+                    } else {
+                        input.used(data.len());
                     }
                     Ok(())
                 }
@@ -159,6 +161,7 @@ async fn feed(outgoing: &Outgoing, mut input: mpsc::Receiver<ExecInput>, takes_i
             () = outgoing.room_for(first_len.unwrap_or_default()), if first_len.is_some() => {
                 let piece = waiting.pop_front().unwrap_or_default();
                 waiting_len -= piece.len();
+                input.used(piece.len());
                 outgoing.send(Body::Stdin(piece)).await
             }
         };
@@ -211,7 +214,7 @@ pub(super) fn serve(
     let serving = async move {
         let outgoing = session.outgoing();
         tokio::select! {
-            // Only the end of the channel's life ends this one first.
+            // Ends first with the caller, or the channel's life.
             () = hear(&outgoing, &mut session.incoming, to_command) => {}
             () = answer(&outgoing, from_command, ended) => {}
         }
@@ -225,14 +228,13 @@ async fn hear(
     incoming: &mut mpsc::UnboundedReceiver<Body>,
     to_command: mpsc::Sender<ExecInput>,
 ) {
-    let mut to_command = Some(to_command);
     let mut waiting: VecDeque<(ExecInput, u32)> = VecDeque::new();
     loop {
         // Nobody else sends: room that there is stays.
         let room = async {
-            match &to_command {
-                Some(sender) if !waiting.is_empty() => drop(sender.reserve().await),
-                _ => std::future::pending().await,
+            match waiting.is_empty() {
+                false => drop(to_command.reserve().await),
+                true => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -244,16 +246,15 @@ async fn hear(
                     Body::Stdin(data) => waiting.push_back((ExecInput::Stdin(data), cost)),
                     Body::StdinEnd => waiting.push_back((ExecInput::StdinEnd, 0)),
                     Body::Signal(number) => waiting.push_front((ExecInput::Signal(number.into()), 0)),
-                    Body::Close => to_command = None,
+                    // Whoever serves it hears that too, whether it reads or not.
+                    Body::Close => return,
                     _ => {}
                 }
             }
             () = room => {
                 let Some((item, cost)) = waiting.pop_front() else { continue };
-                if let Some(sender) = &to_command {
-                    // Where nobody takes it any more it is thrown away.
-                    let _ = sender.try_send(item);
-                }
+                // Where nobody takes it any more it is thrown away.
+                let _ = to_command.try_send(item);
                 if cost > 0 && outgoing.grant(cost).await.is_err() {
                     return;
                 }

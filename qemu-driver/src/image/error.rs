@@ -196,8 +196,10 @@ pub struct Size(pub u64);
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-        if self.0 < 1024 {
-            return write!(f, "{} bytes", self.0);
+        match self.0 {
+            1 => return f.write_str("1 byte"),
+            bytes @ ..1024 => return write!(f, "{bytes} bytes"),
+            _ => {}
         }
         let mut value = self.0 as f64 / 1024.0;
         let mut unit = UNITS[0];

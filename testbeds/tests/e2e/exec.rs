@@ -161,7 +161,7 @@ fn guests_start_commands_in_each_other(launcher: Launcher) {
     let Some(_turn) = begin(&[Need::Agent, Need::Launcher(launcher)]) else { return };
     let mut job = stand_ins(launcher, 3, &[]);
     let call = |from: u32, words: &str| {
-        let socket = job.home().at(&format!("out/agent.{from}"));
+        let socket = job.home().at(format!("out/agent.{from}"));
         let script = format!("MVPNET_AGENT_SOCKET={} {} rsh {words}", socket.display(), agent().display());
         mvpnet(&job, "exec", &["-n", &from.to_string(), "--", &script])
     };

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use crate::harness::leftovers::TIDY;
 use crate::harness::setting::{docs, slurm, tiny};
 use crate::harness::wait::{Said, run};
-use crate::harness::{Ended, Job, Kind, Launcher, Need, Running, begin};
+use crate::harness::{Job, Kind, Launcher, Need, Running, begin, wait_for};
 
 /// How long Slurm's own commands may take.
 const COMMAND: Duration = Duration::from_secs(60);
@@ -154,6 +154,25 @@ fn a_task_that_is_killed_ends_the_job_under_mpich_at_once_if_srun_is_told_so() {
     assert_ne!(job.code(), 0, "a job that lost a task did not succeed");
 }
 
+/// Slurm's PMIx kills everything of the step at once when it has lost a task, keepers included: what they would have
+/// removed `mvpnet gc` does.
+#[test]
+fn what_a_step_leaves_that_slurm_kills_is_removed_by_gc() {
+    let Some(_turn) = begin(&needs(Launcher::OpenMpi)) else { return };
+    let _slurm = Slurm::up();
+    let mut job = job(Launcher::OpenMpi, &["--mem=1200", "--time=10"]).tiny().start();
+    job.wait_until_up();
+    job.signal_to(Kind::Ranks, 1, Signal::SIGKILL);
+    job.wait_until_it_says("Job step aborted");
+    let over = wait_for(COMMAND, || Slurm::command(&["squeue", "-h"]).stdout.is_empty().then_some(()));
+    assert!(over.is_some(), "Slurm's job does not end");
+    let run_time = job.home().at("run");
+    let gc = run(Command::new(Launcher::Up.program()).arg("gc").env("XDG_RUNTIME_DIR", run_time), COMMAND);
+    assert!(gc.is_success(), "{}{}", gc.stdout, gc.stderr);
+    let job = job.ended();
+    assert_ne!(job.code(), 0, "a job that lost a task did not succeed");
+}
+
 fn srun_tells_mpi_nothing(launcher: Launcher, library: &str) {
     let Some(_turn) = begin(&needs(launcher)) else { return };
     let _slurm = Slurm::up();
@@ -182,7 +201,7 @@ fn srun_without_a_plug_in_for_mpi_is_named_with_the_remedy_under_openmpi() {
 fn batch(launcher: Launcher, application: &[&str]) -> Running {
     let job = Job::bare(launcher, 2).inside([slurm("enter")]);
     let home = ["stdout", "stderr", "tmp", "run"].map(|part| job.place(part));
-    let flags = format!("-j {name} -l {} -w 1 -S WARN", job.place("log"), name = job.home_name());
+    let flags = format!("-j {} -w 1 -S WARN", job.home_name());
     let mut words: Vec<String> = ["sbatch", "--wait", "--open-mode=append", "--mem=1200", "--time=10"]
         .map(str::to_owned)
         .into_iter()
@@ -191,7 +210,9 @@ fn batch(launcher: Launcher, application: &[&str]) -> Running {
         .chain([tiny("tiny.qcow2").display().to_string()])
         .collect();
     words.extend(application.iter().map(|word| word.to_string()));
-    let job = job.env("MVPNET", launcher.program()).env("MVPNET_MPI", launcher.pmi());
+    let logs = job.place("log");
+    let job =
+        job.env("MVPNET", launcher.program()).env("MVPNET_MPI", launcher.pmi()).env("MVPNET_LOGS", logs);
     let job = job.env("MVPNET_FLAGS", flags).env("XDG_RUNTIME_DIR", &home[3]).makes("run/mvpnet");
     job.by(words).start()
 }
@@ -229,27 +250,59 @@ fn scancel_of_the_batch_script_of_the_documentation_leaves_nothing() {
     let mut job = batch(launcher, &[]);
     job.wait_until_up();
     Slurm::cancel(&job);
-    let job: Ended = job.ended_within(TIDY * 3);
-    assert_ne!(job.code(), 0, "a job that was cancelled did not succeed");
+    let job = job.ended_within(TIDY * 3);
+    job.assert_said("CANCELLED AT");
+    assert!(
+        job.stdout().contains("the cluster is down"),
+        "the script died before the guests: {}",
+        job.stdout()
+    );
     job.assert_all_halted();
 }
 
-/// All ranks within one process of the batch script itself, which Slurm signals along with the script.
-#[test]
-fn scancel_of_a_batch_script_with_all_guests_in_one_process_leaves_nothing() {
-    let Some(_turn) = begin(&needs(Launcher::Up)) else { return };
-    let _slurm = Slurm::up();
-    let job = Job::new(Launcher::Up, 2).tiny();
+/// A script of the user's own, that starts this job without srun.
+fn own_script(job: Job) -> Running {
     let script = format!("#!/bin/sh\ntrap : TERM\n{}\n", job.as_shell());
     let path = job.home_file("batch", &script);
     let output = [format!("--output={}", job.place("stdout")), format!("--error={}", job.place("stderr"))];
     let name = format!("--job-name={}", job.home_name());
-    let options =
-        ["sbatch", "--wait", "--open-mode=append", "--mem=1200", &output[0], &output[1], &name, &path];
-    let mut job = job.inside([slurm("enter")]).by(options).start();
+    let options = ["sbatch", "--wait", "--open-mode=append", "--ntasks=2", "--mem=1200"];
+    job.inside([slurm("enter")])
+        .by(options.into_iter().chain([&*output[0], &output[1], &name, &path]))
+        .start()
+}
+
+/// Ranks that are processes of the batch script, or of mpirun within it: Slurm signals all of them at once.
+fn own_script_is_cancelled(launcher: Launcher) {
+    let Some(_turn) = begin(&needs(launcher)) else { return };
+    let _slurm = Slurm::up();
+    let mut job = own_script(Job::new(launcher, 2).tiny());
     job.wait_until_up();
     Slurm::cancel(&job);
     let job = job.ended();
     job.assert_said("mvpnet: stopping: SIGTERM");
+    job.assert_all_halted();
+}
+
+#[test]
+fn scancel_of_a_batch_script_with_all_guests_in_one_process_leaves_nothing() {
+    own_script_is_cancelled(Launcher::Up);
+}
+
+#[test]
+fn scancel_of_a_batch_script_with_mpich_s_mpirun_leaves_nothing() {
+    own_script_is_cancelled(Launcher::Mpich);
+}
+
+#[test]
+fn openmpi_s_mpirun_runs_within_a_batch_script() {
+    let launcher = Launcher::OpenMpi;
+    let Some(_turn) = begin(&needs(launcher)) else { return };
+    let _slurm = Slurm::up();
+    let job =
+        Job::new(launcher, 2).tiny().flag("-O").application(["sh", "-c", "echo $MVPNET_WSIZE ranks; exit 3"]);
+    let job = own_script(job).ended_within(COMMAND * 3);
+    assert!(job.stdout().contains("2 ranks"), "{}", job.stdout());
+    job.assert_code(3);
     job.assert_all_halted();
 }

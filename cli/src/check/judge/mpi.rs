@@ -95,7 +95,8 @@ pub(in crate::check) fn mpi(run: &MpiRun, guests: u32) -> Finding {
         };
         return failed(
             format!("does not start on all guests ({how}){complaint}"),
-            "does its launcher get to all guests? `ssh` above, or mvpnet-rsh in the guests",
+            "does its launcher get to all guests, and do packets of full length? see `mtu` and `ssh` above, and mvpnet-rsh in the \
+             guests",
         );
     }
     if let Some((_, ranks)) = told.ranks.iter().find(|(_, ranks)| *ranks != guests) {

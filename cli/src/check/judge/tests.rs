@@ -182,7 +182,7 @@ fn a_ring_that_ends_has_its_figures() {
     let long = "mvpnet-check ping-pong 4194304 begins 0\nmvpnet-check ping-pong 4194304 ends 100000.0\n";
     let finding = judged(Some(0), &format!("{RANKS}{SHORT}{long}"), "");
     assert_eq!(finding.status, Status::Ok, "{finding:?}");
-    assert!(finding.seen.contains("messages of 1 bytes to 4.0 MiB, 250 µs one way"), "{}", finding.seen);
+    assert!(finding.seen.contains("messages of 1 byte to 4.0 MiB, 250 µs one way"), "{}", finding.seen);
     assert!(finding.seen.contains("41.9 MB/s"), "{}", finding.seen);
 }
 
@@ -212,6 +212,6 @@ fn whatever_else_goes_wrong_is_told_apart() {
     let together = RANKS.replace("n0001", "n0000");
     says(judged(Some(0), &together, ""), "run on n0000 only");
     let differs = SHORT.replace("ring 1 ends", "ring 1 differs");
-    says(judged(Some(0), &format!("{RANKS}{differs}"), ""), "messages of 1 bytes in the ring arrive changed");
+    says(judged(Some(0), &format!("{RANKS}{differs}"), ""), "messages of 1 byte in the ring arrive changed");
     says(judged(Some(1), &format!("{RANKS}{SHORT}"), "aborted"), "ended with exit code 1");
 }

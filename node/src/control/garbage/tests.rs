@@ -76,7 +76,7 @@ fn what_a_dead_rank_noted_down_goes_and_then_its_record() {
         garbage.remove().unwrap();
     }
     assert!([socket, copy, lock, record].iter().all(|path| !path.exists()));
-    assert_eq!(place.places(), [PathBuf::new(); 0]);
+    assert_eq!(place.places(), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -108,7 +108,11 @@ fn a_process_that_has_the_number_of_a_dead_one_is_not_taken_for_it() {
     let directory = place.control.join(format!("{}.job", this.number));
     fs::create_dir(&directory).unwrap();
     let socket = place.stale_socket(&format!("mvpnet/{}.sock", this.number));
-    assert_eq!(place.places(), [record.clone()], "what is younger than a living process may be its own");
+    assert_eq!(
+        place.places(),
+        std::slice::from_ref(&record),
+        "what is younger than a living process may be its own"
+    );
     for path in [&directory, &socket] {
         let touched = std::process::Command::new("touch").args(["-h", "-d", "2001-01-01"]).arg(path).status();
         assert!(touched.unwrap().success());
@@ -148,18 +152,18 @@ fn strangers_are_left_alone() {
         fs::write(place.control.join(name), "").unwrap();
     }
     fs::write(place.control.join(format!("{number}.sock")), "no socket").unwrap();
-    assert_eq!(place.places(), [PathBuf::new(); 0]);
+    assert_eq!(place.places(), Vec::<PathBuf>::new());
     // On another host, or in a container, it may live.
     let elsewhere = Realm { host: "other".into(), boot: "other".into(), ..Realm::here() };
     let process = Process { number, born: 1 };
     let record = Record { process, realm: elsewhere, leftovers: Vec::new(), ..record() };
     record.write_to(&place.control).unwrap();
     place.stale_socket(&format!("mvpnet/{number}.rank.sock"));
-    assert_eq!(place.places(), [PathBuf::new(); 0]);
+    assert_eq!(place.places(), Vec::<PathBuf>::new());
     // A directory that others can write to says nothing.
     fs::set_permissions(&place.control, fs::Permissions::from_mode(0o777)).unwrap();
     place.rank_is_refused(dead());
-    assert_eq!(place.places(), [PathBuf::new(); 0]);
+    assert_eq!(place.places(), Vec::<PathBuf>::new());
 }
 
 impl Place {

@@ -69,7 +69,10 @@ async fn press(guest: &Guest) -> Result<(), String> {
     };
     match timeout(RESET_TIME, happened).await {
         // What it said before its reset says nothing of what it is after.
-        Ok(true) => Ok(guest.console().begin_anew()),
+        Ok(true) => {
+            guest.console().begin_anew();
+            Ok(())
+        }
         Ok(false) => Err("its guest ended".into()),
         Err(_) => Err(format!("its guest was not reset within {} s", RESET_TIME.as_secs())),
     }

@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use mvpnet_qemu_driver::agent::{ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest};
+use mvpnet_qemu_driver::agent::{Agents, ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest, Input};
 use mvpnet_switch::Rank;
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::Commands;
-use crate::session::Outcome;
 use crate::session::duplex::{Duplex, Incoming};
+use crate::session::{Outcome, WINDOW};
 
 /// How long the guest's agent may take to answer: a guest that boots, or has much to do, is slow.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -50,6 +50,11 @@ pub(super) async fn serve(
         }
     };
     let (input, inputs) = mpsc::channel(1);
+    // The client's credit follows what the guest takes: so there is never more on the way than is read ahead of that,
+    // and a signal never waits behind it.
+    const { assert!((WINDOW as usize) < Agents::READ_AHEAD) };
+    let (uses, mut used) = mpsc::unbounded_channel();
+    let inputs = Input::counted(inputs, uses);
     let (outputs, mut output) = mpsc::channel(1);
     let mut running = agents.run(request, inputs, outputs, ANSWER_TIME);
     let mut exchange = Exchange::new(duplex);
@@ -65,6 +70,7 @@ pub(super) async fn serve(
         tokio::select! {
             ended = &mut running, if end.is_none() => end = Some(ended),
             incoming = exchange.duplex.next(), if !exchange.has_hung_up() => exchange.take(incoming),
+            Some(octets) = used.recv() => exchange.duplex.consumed(octets),
             room = input.reserve(), if end.is_none() && exchange.has_input() => match room {
                 Ok(room) => exchange.give(room),
                 Err(_) => exchange.discard_input(),
@@ -153,9 +159,6 @@ impl<'a> Exchange<'a> {
             return room.send(ExecInput::Signal(signal));
         }
         if let Some(input) = self.stdin.pop_front() {
-            if let ExecInput::Stdin(data) = &input {
-                self.duplex.consumed(data.len());
-            }
             room.send(input);
         }
     }

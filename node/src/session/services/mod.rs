@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mvpnet_qemu_driver::agent::{Agents, ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest};
+use mvpnet_qemu_driver::agent::{Agents, ExecEnd, ExecError, ExecOutput, ExecRequest, Input};
 use mvpnet_qemu_driver::console::{Console, ConsoleInput};
 use mvpnet_switch::Rank;
 use tokio::sync::{mpsc, watch};
@@ -53,7 +53,7 @@ pub(crate) trait RunsCommands: Send + Sync {
     fn run(
         &self,
         request: ExecRequest,
-        input: mpsc::Receiver<ExecInput>,
+        input: Input,
         output: mpsc::Sender<ExecOutput>,
         within: Duration,
     ) -> Running;
@@ -71,7 +71,7 @@ impl RunsCommands for Agents {
     fn run(
         &self,
         request: ExecRequest,
-        input: mpsc::Receiver<ExecInput>,
+        input: Input,
         output: mpsc::Sender<ExecOutput>,
         within: Duration,
     ) -> Running {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mvpnet_qemu_driver::agent::{ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest};
+use mvpnet_qemu_driver::agent::{Agents, ExecEnd, ExecError, ExecInput, ExecOutput, ExecRequest, Input};
 use mvpnet_qemu_driver::console::Console;
 use mvpnet_switch::{Config, Rank, Switch, World};
 use mvpnet_transports::mem::{MemTransport, fabric};
@@ -123,6 +123,12 @@ impl Node {
 
     /// Asks for a session as a program on the control socket does.
     pub async fn open(&self, rank: u32, service: Service) -> Result<Session, String> {
+        let stream = self.connect(rank, service).await?;
+        Ok(Session::over(stream).unwrap())
+    }
+
+    /// The same, for a program that writes to the socket what it likes.
+    pub async fn connect(&self, rank: u32, service: Service) -> Result<UnixStream, String> {
         let (ours, theirs) = UnixStream::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
         let (reader, writer) = tokio::net::UnixStream::from_std(theirs).unwrap().into_split();
@@ -136,7 +142,7 @@ impl Node {
         }
         assert!(give.send(Stream { reader: BufReader::new(reader), writer }).is_ok());
         ours.set_read_timeout(Some(DEADLINE)).unwrap();
-        Ok(Session::over(ours).unwrap())
+        Ok(ours)
     }
 
     /// Runs a made-up command at a rank, with this standard input, to its end.
@@ -193,7 +199,7 @@ impl RunsCommands for MadeUp {
     fn run(
         &self,
         request: ExecRequest,
-        input: mpsc::Receiver<ExecInput>,
+        input: Input,
         output: mpsc::Sender<ExecOutput>,
         _within: Duration,
     ) -> Running {
@@ -208,7 +214,7 @@ impl RunsCommands for MadeUp {
 
 async fn obey(
     request: &ExecRequest,
-    mut input: mpsc::Receiver<ExecInput>,
+    mut input: Input,
     output: mpsc::Sender<ExecOutput>,
 ) -> Result<ExecEnd, ExecError> {
     let words: Vec<&str> = request.argv.iter().map(String::as_str).collect();
@@ -223,6 +229,7 @@ async fn obey(
         }
         ["cat"] => {
             while let Some(ExecInput::Stdin(data)) = input.recv().await {
+                input.used(data.len());
                 let _ = output.send(ExecOutput::Stdout(data)).await;
             }
         }
@@ -239,10 +246,24 @@ async fn obey(
         ["sleep"] => loop {
             match input.recv().await {
                 Some(ExecInput::Signal(signal)) => return Ok(ExecEnd::Killed(signal)),
+                // It reads none of its input, however much there is.
                 Some(_) => {}
                 None => std::future::pending().await,
             }
         },
+        // It reads no input before a signal comes.
+        ["deaf"] => {
+            let mut waiting = 0;
+            loop {
+                match input.recv().await {
+                    Some(ExecInput::Signal(signal)) => return Ok(ExecEnd::Killed(signal)),
+                    Some(ExecInput::Stdin(data)) => waiting += data.len(),
+                    Some(ExecInput::StdinEnd) => {}
+                    None => std::future::pending().await,
+                }
+                assert!(waiting <= Agents::READ_AHEAD, "more is sent than is read ahead");
+            }
+        }
         ["lost"] => return Err(ExecError::Lost("it rebooted".into())),
         _ => return Err(ExecError::Refused(format!("{}: no such program", words[0]))),
     }

@@ -1,10 +1,11 @@
 //! What is refused, and how sessions end that nobody ended.
 
+use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
 
 use super::fabric::{command, start, stop, to_the_end, until};
 use crate::session::services::{Commands, Facilities};
-use crate::session::{MAX_SERVED, Outcome, Service};
+use crate::session::{Frame, MAX_DATA, MAX_SERVED, Outcome, Service, WINDOW};
 
 #[tokio::test]
 async fn ranks_that_the_job_has_not_are_refused_at_once() {
@@ -91,6 +92,28 @@ async fn a_rank_that_has_left_the_job_ends_its_sessions() {
     );
     assert_eq!(nodes[0].exec(2, "echo", b"").await.outcome, Outcome::Exited(0));
     nodes.remove(1);
+    stop(nodes).await;
+}
+
+#[tokio::test]
+async fn a_program_that_says_what_is_no_frame_or_too_much_is_cut_off() {
+    let nodes = start(2, 0);
+    let running = nodes[1].commands.running.clone();
+    let piece = Frame::Data(vec![0; MAX_DATA]).to_bytes();
+    let too_much = piece.repeat(WINDOW as usize / MAX_DATA + 1);
+    let others = Frame::Done(Outcome::Closed).to_bytes();
+    for said in [&b"\xff\0\0\0\0"[..], b"\0\xff\xff\xff\xff", b"\x03\0\0\0\x01x", &others, &too_much] {
+        let mut stream = nodes[0].connect(1, command("deaf")).await.unwrap();
+        until("it runs", || running.load(Ordering::SeqCst) == 1).await;
+        stream.write_all(said).unwrap();
+        let closed = tokio::task::spawn_blocking(move || {
+            let mut rest = Vec::new();
+            // Closed with what was said unread, or without.
+            let _ = stream.read_to_end(&mut rest);
+        });
+        closed.await.unwrap();
+        until("it is over", || running.load(Ordering::SeqCst) == 0).await;
+    }
     stop(nodes).await;
 }
 

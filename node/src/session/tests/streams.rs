@@ -47,6 +47,21 @@ async fn a_signal_reaches_a_command_and_comes_back_as_its_end() {
 }
 
 #[tokio::test]
+async fn a_signal_overtakes_input_that_is_not_read() {
+    let nodes = start(2, 0);
+    let session = nodes[0].open(1, command("sleep")).await.unwrap();
+    let (mut input, signals) = (session.input(), session.input());
+    let sending = std::thread::spawn(move || input.write_all(&[0; 1 << 20]));
+    let waiting = tokio::spawn(to_the_end(session));
+    let credit = || signals.room() == 0;
+    until("the window is full", credit).await;
+    signals.signal(9).unwrap();
+    assert_eq!(waiting.await.unwrap().outcome, Outcome::Killed(9));
+    assert!(sending.join().unwrap().is_err());
+    stop(nodes).await;
+}
+
+#[tokio::test]
 async fn a_client_that_goes_ends_its_command() {
     let nodes = start(2, 0);
     let running = nodes[1].commands.running.clone();
