@@ -47,9 +47,13 @@ fn needs(launcher: Launcher) -> [Need; 3] {
     [Need::Guests, Need::Launcher(launcher), Need::Slurm]
 }
 
-/// A job whose control sockets and keys are looked after too.
+/// A job that starts by srun with these options.
 fn job(launcher: Launcher, options: &[&str]) -> Job {
-    let job = Job::new(launcher, 2).under_srun(options);
+    looked_after(Job::new(launcher, 2).under_srun(options))
+}
+
+/// The same job with its control sockets and keys, and sockets with names, where leftovers are looked for.
+fn looked_after(job: Job) -> Job {
     let (run_time, sockets) = (job.place("run"), job.place("sock"));
     job.env("XDG_RUNTIME_DIR", run_time).makes("run/mvpnet").flags(["-s", &sockets])
 }
@@ -276,7 +280,7 @@ fn own_script(job: Job) -> Running {
 fn own_script_is_cancelled(launcher: Launcher) {
     let Some(_turn) = begin(&needs(launcher)) else { return };
     let _slurm = Slurm::up();
-    let mut job = own_script(Job::new(launcher, 2).tiny());
+    let mut job = own_script(looked_after(Job::new(launcher, 2).tiny()));
     job.wait_until_up();
     Slurm::cancel(&job);
     let job = job.ended();
@@ -299,8 +303,8 @@ fn openmpi_s_mpirun_runs_within_a_batch_script() {
     let launcher = Launcher::OpenMpi;
     let Some(_turn) = begin(&needs(launcher)) else { return };
     let _slurm = Slurm::up();
-    let job =
-        Job::new(launcher, 2).tiny().flag("-O").application(["sh", "-c", "echo $MVPNET_WSIZE ranks; exit 3"]);
+    let words = ["sh", "-c", "echo $MVPNET_WSIZE ranks; exit 3"];
+    let job = looked_after(Job::new(launcher, 2).tiny()).flag("-O").application(words);
     let job = own_script(job).ended_within(COMMAND * 3);
     assert!(job.stdout().contains("2 ranks"), "{}", job.stdout());
     job.assert_code(3);
