@@ -3,6 +3,7 @@
 #   boot    early, before accounts are made: names, ssh, MPI, the exec agent, and what runs the other two
 #   users   when the accounts are there: the job's keys
 #   mounts  shared directories and NFS; tries until it has them
+#   unmount NFS, when the guest goes down
 #   final   at the end of cloud-init: what is still missing, with a word why
 # Every step may be repeated. MVPNET_ROOT is a directory that is meant by /, for tests.
 umask 022
@@ -186,6 +187,9 @@ After=mvpnet-users.service network.target
 
 [Service]
 ExecStart=/bin/sh $here/setup mounts
+RemainAfterExit=yes
+ExecStop=/bin/sh $here/setup unmount
+TimeoutStopSec=30
 KillMode=process
 UNIT
 }
@@ -304,6 +308,11 @@ mounts() { # for ever: packages may come late, and so may rank 0
     done
 }
 
+unmount() { # rank 0 goes down at the same time, and a guest that waits for it would wait for ever
+    [ -n "$NFS" ] && [ "$RANK" != 0 ] && mounted "$NFS" || return 0
+    timeout -s KILL 10 umount "$NFS" 2>/dev/null || umount -f -l "$NFS"
+}
+
 final() {
     hosts
     users || say "there is no account $missing, it has no keys of the job"
@@ -331,9 +340,9 @@ boot)
     if [ -z "$NFS" ]; then rm -f "$root/etc/exports.d/mvpnet.exports"; fi
     later
     ;;
-users | mounts | final) "$1" ;;
+users | mounts | unmount | final) "$1" ;;
 *)
-    echo 'usage: setup boot|users|mounts|final' >&2
+    echo 'usage: setup boot|users|mounts|unmount|final' >&2
     exit 2
     ;;
 esac

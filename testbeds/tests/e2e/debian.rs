@@ -21,6 +21,9 @@ use crate::harness::{Ended, Job, Launcher, Running};
 /// start of MPI up to a minute.
 const COMMAND: Duration = Duration::from_secs(240);
 
+/// What a guest's kernel says last, if it was shut down and not cut off.
+const POWERED_OFF: &str = "reboot: Power down";
+
 /// A ring of messages, to be compiled in the guest.
 const RING_C: &str = include_str!("../../debian/programs/ring.c");
 /// The same in Python.
@@ -94,6 +97,10 @@ impl Cluster {
         let job = job.ended_within(Duration::from_secs(150));
         say(&format!("MEASURED the job ended within {:.1} s", job.took.as_secs_f64()));
         job.assert_code(0);
+        for rank in 0..2 {
+            let console = job.console(rank);
+            assert!(console.contains(POWERED_OFF), "the guest of rank {rank} was cut off: {console}");
+        }
         job
     }
 }
