@@ -61,7 +61,8 @@ impl Two {
             called.push(receiver);
         }
         for (index, receiver) in called.into_iter().enumerate() {
-            tokio::spawn(relay(index, receiver, guests.clone(), Arc::clone(&two.calls)));
+            let places = [0, 1].map(|index| two.temporary(&format!("t{index}")));
+            tokio::spawn(relay(index, receiver, guests.clone(), places, Arc::clone(&two.calls)));
         }
         two
     }
@@ -70,13 +71,21 @@ impl Two {
         self.dir.path().join(format!("agent{index}.sock"))
     }
 
+    /// A /tmp: Open MPI's daemons and mpirun, each on its host, write files of the same names there. Their sockets'
+    /// names may not be long.
+    fn temporary(&self, name: &str) -> PathBuf {
+        let place = self.dir.path().join(name);
+        std::fs::create_dir_all(&place).unwrap();
+        place
+    }
+
     /// A command as if in the first guest.
     fn launcher(&self, program: &str, words: &[String]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(program);
         command.args(words).env("MVPNET_AGENT_SOCKET", self.socket(0)).kill_on_drop(true);
         // Open MPI wants to be told that the tests may be run by root.
         command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
-        command.stdin(Stdio::null());
+        command.env("TMPDIR", self.temporary("t")).stdin(Stdio::null());
         command
     }
 
@@ -93,15 +102,19 @@ async fn relay(
     from: usize,
     mut calls: mpsc::Receiver<GuestCall>,
     guests: Vec<Agents>,
+    places: [PathBuf; 2],
     log: Arc<Mutex<Vec<(usize, String, String)>>>,
 ) {
-    while let Some(GuestCall { host, request, input, output, end }) = calls.recv().await {
+    while let Some(GuestCall { host, mut request, input, output, end }) = calls.recv().await {
         log.lock().unwrap().push((from, host.clone(), request.argv.join(" ")));
         let index = host.strip_prefix('n').and_then(|number| number.parse::<usize>().ok());
-        let Some(agents) = index.and_then(|index| guests.get(index)).cloned() else {
+        let Some((agents, place)) =
+            index.and_then(|index| Some((guests.get(index)?.clone(), places.get(index)?)))
+        else {
             let _ = end.send(Err(ExecError::Refused(format!("no guest is called {host}"))));
             continue;
         };
+        request.env.push(("TMPDIR".to_owned(), place.display().to_string()));
         tokio::spawn(async move {
             let ended: Result<ExecEnd, ExecError> = agents.exec(request, input, output, LONG).await;
             let _ = end.send(ended);

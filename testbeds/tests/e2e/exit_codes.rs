@@ -33,9 +33,12 @@ fn the_application_is_told_what_it_needs_and_its_output_is_shown() {
         let said = job.stdout();
         let port = said.lines().find_map(|line| line.strip_prefix("MVPNET_SSHPORT=")).unwrap_or_default();
         assert!(port.parse::<u16>().is_ok_and(|port| port >= 2200), "{said}");
+        // A file of the job's directory, which is gone by now.
+        let config = said.lines().find_map(|line| line.strip_prefix("MVPNET_SSHCONFIG=")).unwrap_or_default();
+        assert!(config.ends_with(".job/ssh_config"), "{said}");
         let expected = format!(
-            "MVPNET_JOBNAME={name}\nMVPNET_LOGDIR={log}\nMVPNET_RANK=0\nMVPNET_SSHPORT={port}\n\
-             MVPNET_SSHUSER=somebody\nMVPNET_WSIZE=2\n"
+            "MVPNET_JOBNAME={name}\nMVPNET_LOGDIR={log}\nMVPNET_RANK=0\nMVPNET_SSHCONFIG={config}\n\
+             MVPNET_SSHPORT={port}\nMVPNET_SSHUSER=somebody\nMVPNET_WSIZE=2\n"
         );
         assert_eq!(said, expected, "{launcher}");
     }
