@@ -61,7 +61,8 @@ fn write(options: &SeedOptions) -> Result<String, SeedError> {
     let told = options.told(&HostDefaults::read()).map_err(|error| SeedError::Usage(error.to_string()))?;
     only_directories(&told)?;
     let recipe = Recipe::of(&told, rank, world)?;
-    let (briefing, notes) = Briefing::find(&told.shared.guests, home().as_deref())?;
+    let (briefing, notes) =
+        Briefing::find(told.shared.user.as_deref(), &told.shared.guests, home().as_deref())?;
     let volume = recipe.volume(&briefing).map_err(SeedError::Usage)?;
     let mut text = String::new();
     for note in notes {

@@ -17,6 +17,9 @@ pub struct Cluster {
     pub mtu: u32,
     /// The login name in the guests.
     pub user: String,
+    /// The number that user should have, if any will not do: that of the user on the host, where the directories of
+    /// `shares` are that user's.
+    pub user_id: Option<u32>,
     /// The keys with which that user, and root, may be reached from outside.
     pub authorized_keys: Vec<AuthorizedKey>,
     /// vCPUs of each rank's guest, in the order of the ranks: the slots of the MPI host files.
@@ -65,6 +68,7 @@ impl Cluster {
             job: None,
             mtu: 1500,
             user: user.to_owned(),
+            user_id: None,
             authorized_keys: Vec::new(),
             vcpus: vec![1; world.size() as usize],
             mpi_user: None,

@@ -51,6 +51,7 @@ fn config(cluster: &Cluster, rank: Rank) -> String {
         ("RANK", rank.to_string()),
         ("NAME", rank.host_name()),
         ("LOGIN", cluster.user.clone()),
+        ("LOGIN_UID", cluster.user_id.map(|uid| uid.to_string()).unwrap_or_default()),
         ("MPI_USER", mpi.map(|mpi| mpi.name.clone()).unwrap_or_default()),
         ("MPI_UID", mpi.map(|mpi| mpi.uid.to_string()).unwrap_or_default()),
         ("NFS", nfs.map(|path| path.display().to_string()).unwrap_or_default()),

@@ -33,6 +33,7 @@ pub(crate) fn with_everything() -> Cluster {
     Cluster {
         job: Some("it's a job".to_owned()),
         mtu: 9000,
+        user_id: Some(1234),
         authorized_keys: vec![AuthorizedKey::parse(KEY).unwrap(), AuthorizedKey::parse(&options).unwrap()],
         vcpus: vec![1, 2, 16],
         mpi_user: Some(MpiUser { name: "mpihpc".to_owned(), uid: 7777 }),

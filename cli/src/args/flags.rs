@@ -403,7 +403,7 @@ pub struct Flags {
 
     /// Login name in the guests [default: your own]
     ///
-    /// It has your keys and the job's, and sudo without a password.
+    /// It has your keys and the job's, and sudo without a password. All guests have that of rank 0's host.
     #[arg(short, long, value_name = "NAME", help_heading = CONFIGURATION)]
     pub user: Option<OsString>,
 

@@ -48,7 +48,8 @@ pub struct GuestFlags {
 
     /// * A directory of the host in the guest [default GUESTDIR: the same path]; repeat for more
     ///
-    /// With `,ro` behind it guests can only read. What guests write belongs to you on the host.
+    /// With `,ro` behind it guests can only read. What guests write belongs to you on the host: your user in the guests gets the number
+    /// that you have here, if nobody has it there already.
     #[arg(
         long,
         value_name = "HOSTDIR[:GUESTDIR][,ro]",

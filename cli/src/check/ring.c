@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ROUNDS = 4, TAG = 7 };
 
@@ -90,6 +91,10 @@ int main(int argc, char **argv) {
         }
         free(message);
     }
+    /* MPICH before 4.2 over UCX's TCP now and then hangs in MPI_Finalize, if ranks come there one after the other
+     * (pmodels/mpich#6596): let them come together. */
+    MPI_Barrier(MPI_COMM_WORLD);
+    sleep(1);
     MPI_Finalize();
     return 0;
 }

@@ -1,5 +1,5 @@
-//! By which keys the guests of a job know each other, and who may enter them: rank 0 finds out, and tells all ranks in its
-//! briefing.
+//! By which keys the guests of a job know each other, and who may enter them as whom: rank 0 finds out, and tells all ranks in
+//! its briefing.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -23,6 +23,8 @@ pub struct Briefing {
     pub secret: JobSecret,
     /// Who may enter the guests.
     pub authorized_keys: Vec<AuthorizedKey>,
+    /// The login name in all guests. People have other names on other hosts.
+    pub user: Option<String>,
 }
 
 /// The same as it travels.
@@ -30,11 +32,16 @@ pub struct Briefing {
 struct Written {
     secret: String,
     authorized_keys: Vec<String>,
+    user: Option<String>,
 }
 
 impl Briefing {
     /// Finds it out on this host. Besides it come notes for the user.
-    pub fn find(options: &GuestOptions, home: Option<&Path>) -> Result<(Self, Vec<String>), Problem> {
+    pub fn find(
+        user: Option<&str>,
+        options: &GuestOptions,
+        home: Option<&Path>,
+    ) -> Result<(Self, Vec<String>), Problem> {
         let secret = match &options.keys {
             Some(path) => {
                 secret_in(path).map_err(|why| wrong(format!("--keys {}: {why}", path.display())))?
@@ -57,13 +64,13 @@ impl Briefing {
             }
             None => own_keys(home),
         };
-        Ok((Self { secret, authorized_keys }, notes))
+        Ok((Self { secret, authorized_keys, user: user.map(str::to_owned) }, notes))
     }
 
     /// As text, for the other ranks.
     pub fn text(&self) -> String {
         let authorized_keys = self.authorized_keys.iter().map(|key| key.line().to_owned()).collect();
-        let written = Written { secret: self.secret.to_hex(), authorized_keys };
+        let written = Written { secret: self.secret.to_hex(), authorized_keys, user: self.user.clone() };
         serde_json::to_string(&written).expect("text is what JSON can say")
     }
 
@@ -74,7 +81,7 @@ impl Briefing {
         let keys = written.authorized_keys.iter().map(|line| AuthorizedKey::parse(line));
         let authorized_keys = keys.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
         let secret = JobSecret::from_hex(&written.secret).map_err(|error| error.to_string())?;
-        Ok(Self { secret, authorized_keys })
+        Ok(Self { secret, authorized_keys, user: written.user })
     }
 }
 

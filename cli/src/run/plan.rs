@@ -143,7 +143,8 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
     check_sockets(&guest)?;
     let (briefing, notes) = match is_chief && options.anybody_is_told {
         true => {
-            Briefing::find(&shared.guests, home().as_deref()).map(|(found, notes)| (Some(found), notes))?
+            let found = Briefing::find(shared.user.as_deref(), &shared.guests, home().as_deref());
+            found.map(|(found, notes)| (Some(found), notes))?
         }
         false => (None, Vec::new()),
     };

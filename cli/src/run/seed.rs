@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mvpnet_node::job::{HostSeed, Problem};
-use mvpnet_seed::{Cluster, JobKeys, UserFiles, Volume, volume};
+use mvpnet_seed::{Cluster, JobKeys, Share, UserFiles, Volume, volume};
 use mvpnet_switch::{Rank, World};
 
 use super::keys::Briefing;
@@ -82,16 +82,18 @@ impl Recipe {
             )));
         }
         let cpus_of = |rank: Rank| options.smp_of_all.of(rank.index()).map_or(1, |smp| vcpus(smp));
+        let guest_shares: Vec<_> = shares(options)?.into_iter().map(|share| share.told).collect();
         let cluster = Cluster {
             world,
             job: shared.job.clone(),
             mtu: shared.mtu(),
             user,
+            user_id: user_id(&guest_shares),
             authorized_keys: Vec::new(),
             vcpus: world.ranks().map(cpus_of).collect(),
             mpi_user: guests.mpi_user.clone(),
             nfs: guests.nfs.clone(),
-            shares: shares(options)?.into_iter().map(|share| share.told).collect(),
+            shares: guest_shares,
             packages: guests.packages.clone(),
             proxy: guests.proxy.clone(),
             run: guests.run.clone(),
@@ -106,6 +108,9 @@ impl Recipe {
     pub fn volume(&self, briefing: &Briefing) -> Result<Volume, String> {
         let mut cluster = self.cluster.clone();
         cluster.authorized_keys.clone_from(&briefing.authorized_keys);
+        if let Some(user) = &briefing.user {
+            cluster.user.clone_from(user);
+        }
         volume(&cluster, &JobKeys::of(&briefing.secret), self.rank, &self.own)
             .map_err(|error| error.to_string())
     }
@@ -143,6 +148,12 @@ fn user(options: &RankOptions) -> Result<String, Problem> {
             Err(wrong("nobody knows your login name: give the one for the guests with --user".to_owned()))
         }
     }
+}
+
+/// The host's user, whose numbers the guests see on directories of the host. Root is root there too.
+fn user_id(shares: &[Share]) -> Option<u32> {
+    let uid = nix::unistd::geteuid();
+    (!shares.is_empty() && !uid.is_root()).then(|| uid.as_raw())
 }
 
 #[cfg(test)]

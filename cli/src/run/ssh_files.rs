@@ -41,7 +41,7 @@ pub struct Guests {
     pub numbers: Numbers,
     /// Which of them have keys of the job's, by their place in the job.
     pub ours: Vec<bool>,
-    /// The login name.
+    /// The login name, if rank 0 says no other.
     pub user: Option<String>,
 }
 
@@ -54,7 +54,8 @@ pub struct SshFiles {
 
 impl SshFiles {
     /// In this directory. Without `briefing` all guests are taken to have keys of their own.
-    pub fn new(directory: &Path, guests: Guests, briefing: Option<&Briefing>) -> Self {
+    pub fn new(directory: &Path, mut guests: Guests, briefing: Option<&Briefing>) -> Self {
+        guests.user = briefing.and_then(|briefing| briefing.user.clone()).or(guests.user);
         let keys =
             briefing.filter(|_| guests.ours.contains(&true)).map(|briefing| JobKeys::of(&briefing.secret));
         Self { directory: directory.to_owned(), guests, keys }

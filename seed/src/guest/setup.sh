@@ -10,7 +10,7 @@ umask 022
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${MVPNET_ROOT:-}
-JOB='' WSIZE='' RANK='' NAME='' LOGIN='' MPI_USER='' MPI_UID='' NFS='' PROXY='' EXEC=''
+JOB='' WSIZE='' RANK='' NAME='' LOGIN='' LOGIN_UID='' MPI_USER='' MPI_UID='' NFS='' PROXY='' EXEC=''
 # shellcheck source=/dev/null
 . "$here/config" || exit 1
 : "$JOB" "$WSIZE"
@@ -110,6 +110,16 @@ mpi_group() { # its number has to be there before the account is made
     else
         addgroup -g "$MPI_UID" "$MPI_USER"
     fi || say "group $MPI_USER cannot be made with the number $MPI_UID"
+}
+
+login_account() { # of the number that the user has on the host; cloud-init makes it where the number does not matter
+    [ -n "$LOGIN_UID" ] && [ -z "$root" ] && have getent && have useradd || return 0
+    if getent passwd "$LOGIN" >/dev/null; then return 0; fi
+    if other=$(getent passwd "$LOGIN_UID"); then
+        say "the number $LOGIN_UID is that of ${other%%:*} here, who can write to your directories; $LOGIN cannot"
+    else
+        useradd -m -s /bin/bash -u "$LOGIN_UID" "$LOGIN" || say "$LOGIN cannot have the number $LOGIN_UID"
+    fi
 }
 
 start_unit() { # NAME: the unit on standard input, which holds for this boot
@@ -336,6 +346,7 @@ boot)
     ssh_files
     environment
     mpi_group
+    login_account
     agent
     if [ -z "$NFS" ]; then rm -f "$root/etc/exports.d/mvpnet.exports"; fi
     later

@@ -123,7 +123,11 @@ pub(in crate::check) fn mpi(run: &MpiRun, guests: u32) -> Finding {
     if *code != Some(0) {
         let how =
             code.map_or_else(|| "did not end".to_owned(), |code| format!("ended with exit code {code}"));
-        return failed(format!("all messages passed, but it {how}{complaint}"), "see what it says above");
+        return failed(
+            format!("all messages passed, but it {how}{complaint}"),
+            "see what it says above; MPICH before 4.2 over UCX can hang in MPI_Finalize when ranks come there one after the other \
+             (pmodels/mpich#6596), on any network",
+        );
     }
     Finding::of_all("mpi", Status::Ok, format!("{library} ({program}): {}", figures(&told, guests)))
 }

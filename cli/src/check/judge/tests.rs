@@ -214,4 +214,5 @@ fn whatever_else_goes_wrong_is_told_apart() {
     let differs = SHORT.replace("ring 1 ends", "ring 1 differs");
     says(judged(Some(0), &format!("{RANKS}{differs}"), ""), "messages of 1 byte in the ring arrive changed");
     says(judged(Some(1), &format!("{RANKS}{SHORT}"), "aborted"), "ended with exit code 1");
+    says(judged(None, &format!("{RANKS}{SHORT}"), ""), "all messages passed, but it did not end");
 }

@@ -35,7 +35,7 @@ fn recipe(flags: &str) -> Recipe {
 }
 
 fn briefing() -> Briefing {
-    Briefing { secret: JobSecret::new([7; 32]), authorized_keys: Vec::new() }
+    Briefing { secret: JobSecret::new([7; 32]), authorized_keys: Vec::new(), user: Some("bea".to_owned()) }
 }
 
 #[test]

@@ -16,7 +16,11 @@ fn guests(ours: &[bool], first: u32, network: u32) -> Guests {
 
 fn written(guests: Guests, ports: &[Option<u16>]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let briefing = Briefing { secret: JobSecret::new([7; 32]), authorized_keys: Vec::new() };
+    let briefing = Briefing {
+        secret: JobSecret::new([7; 32]),
+        authorized_keys: Vec::new(),
+        user: Some("bea".to_owned()),
+    };
     SshFiles::new(dir.path(), guests, Some(&briefing)).write(ports).unwrap();
     dir
 }
@@ -54,7 +58,7 @@ fn guests_of_this_host_are_at_their_ports_and_others_behind_the_job() {
         [format!("identityfile {}", at("id_ed25519")), format!("userknownhostsfile {}", at("known_hosts"))];
     assert_says(
         &said,
-        &["hostname 127.0.0.1", "port 2204", "user ann", "hostkeyalias n0004", &files[0], &files[1]],
+        &["hostname 127.0.0.1", "port 2204", "user bea", "hostkeyalias n0004", &files[0], &files[1]],
     );
     assert_says(&said, &["stricthostkeychecking true", "identitiesonly yes"]);
     let said = understood(&dir, "n0005");
@@ -69,7 +73,7 @@ fn guests_with_keys_of_their_own_are_believed_and_opened_by_the_user_s() {
     let seen = format!("userknownhostsfile {}", dir.path().join("seen_hosts").display());
     assert_says(
         &said,
-        &["port 2201", "user ann", "stricthostkeychecking accept-new", "identitiesonly no", &seen],
+        &["port 2201", "user bea", "stricthostkeychecking accept-new", "identitiesonly no", &seen],
     );
     assert_says(&said, &["identityfile ~/.ssh/id_ed25519", "passwordauthentication yes"]);
     assert_says(&understood(&dir, "n0000"), &["stricthostkeychecking true", "passwordauthentication no"]);

@@ -26,7 +26,7 @@ fn a_job_of_debian_guests_is_looked_at_reset_and_ended_by_subcommands() {
     let mut cluster = Cluster::boot(job, launcher);
 
     cluster.check("ps shows the job", |cluster| {
-        let said = quiet(run(Command::new(&cluster.program).arg("ps"), super::COMMAND))?;
+        let said = printed(run(Command::new(&cluster.program).arg("ps"), super::COMMAND))?;
         let line = said.lines().find(|line| line.starts_with(&cluster.name)).unwrap_or_default();
         contains(line, &["running", "debian.qcow2"])
     });
@@ -44,6 +44,15 @@ fn a_job_of_debian_guests_is_looked_at_reset_and_ended_by_subcommands() {
     cluster.check("the console shows what was on it", |cluster| {
         let said = quiet(cluster.mvpnet("console", ["--log", "1"]))?;
         contains(&said, &["n0001 login:"])
+    });
+    cluster.check("check finds nothing wrong", |cluster| {
+        let watch = Stopwatch::start();
+        let said = printed(cluster.mvpnet("check", ["--json", "--sizes", "1,1500,64K"]))?;
+        say(&format!("MEASURED {launcher}: check took {:.1} s", watch.elapsed().as_secs_f64()));
+        let found: Vec<Value> = serde_json::from_str(&said).map_err(|error| format!("{error}: {said}"))?;
+        let of_mpi = found.iter().filter(|one| one["check"] == "mpi").map(|one| one["seen"].to_string());
+        contains(&of_mpi.collect::<String>(), &["Open MPI", "MPICH"])?;
+        if found.iter().all(|one| one["status"] == "ok") { Ok(()) } else { Err(said) }
     });
     cluster.check("what a guest writes outlives its reset, and the other stays", |cluster| {
         quiet(cluster.ssh(
