@@ -22,7 +22,7 @@ fn a_job_of_debian_guests_is_looked_at_reset_and_ended_by_subcommands() {
     let image = crate::harness::setting::debian();
     let changed = || fs::metadata(&image).unwrap().modified().unwrap();
     let before = changed();
-    let job = Job::new(launcher, 2).debian().flags(["-u", "tester"]);
+    let job = Job::new(launcher, 2).debian().flags(["-u", "tester", "--ready", "cloud-init"]);
     let mut cluster = Cluster::boot(job, launcher);
 
     cluster.check("ps shows the job", |cluster| {
