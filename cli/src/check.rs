@@ -167,7 +167,7 @@ fn over_mpi(
         tell(&format!("sending messages by {way}"));
         found.push(match stage.run(way, &scope.sizes) {
             Ok(run) => judge::mpi(&run, count),
-            Err(why) => Finding::of_all("mpi", Status::Failed, format!("{way}: {why}")),
+            Err((status, why)) => Finding::of_all("mpi", status, format!("{way}: {why}")),
         });
     }
     stage.clear();

@@ -90,6 +90,8 @@ fn environment(cluster: &Cluster, line: impl Fn(&str, &str) -> String) -> String
         // Open MPI 5 starts processes by PRRTE, which packages keep its file at various places for.
         ("PRTE_MCA_oob_tcp_if_include", "10.0.0.0/8"),
         ("PRTE_MCA_prte_if_include", "10.0.0.0/8"),
+        // It would take rsh.
+        ("PDSH_RCMD_TYPE", "ssh"),
     ];
     if cluster.exec {
         values.extend([

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::finding::Status;
 use super::gather::Cast;
 use super::guests::{Command, Guests, Ran, each};
 use super::judge::{Guest, MpiRun, name};
@@ -94,23 +95,24 @@ impl<'a> Stage<'a> {
     /// Runs the program that way.
     ///
     /// # Errors
-    /// It could not be made or carried.
-    pub(super) fn run(&self, way: &Way, sizes: &[u32]) -> Result<MpiRun, String> {
-        let chief = *self.cast.ranks.first().ok_or("there are no guests")?;
+    /// It could not be made, which says nothing about the cluster, or not be carried.
+    pub(super) fn run(&self, way: &Way, sizes: &[u32]) -> Result<MpiRun, (Status, String)> {
+        let failed = |why| (Status::Failed, why);
+        let chief = *self.cast.ranks.first().ok_or_else(|| failed("there are no guests".to_owned()))?;
         let program = match &way.compiler {
             Some(compiler) => {
-                let binary = self.compile(chief, compiler)?;
-                self.carry("ring", &binary)?;
+                let binary = self.compile(chief, compiler).map_err(|why| (Status::NotChecked, why))?;
+                self.carry("ring", &binary).map_err(failed)?;
                 format!("{}/ring", self.directory)
             }
             None => {
-                self.carry("ring.py", SCRIPT.as_bytes())?;
+                self.carry("ring.py", SCRIPT.as_bytes()).map_err(failed)?;
                 format!("python3 {}/ring.py", self.directory)
             }
         };
         let sizes: Vec<String> = sizes.iter().map(u32::to_string).collect();
         let line = format!("{} {program} {}", self.launch(way), sizes.join(" "));
-        let ran = self.shell(chief, &line, Vec::new())?;
+        let ran = self.shell(chief, &line, Vec::new()).map_err(failed)?;
         Ok(MpiRun {
             library: way.library.clone(),
             program: if way.compiler.is_some() { "compiled there" } else { "mpi4py" },
@@ -245,6 +247,7 @@ mod tests {
         let open = stage.launch(&way(Family::OpenMpi, "mpirun"));
         assert!(open.ends_with("mpirun -n 2 --host n0002,n0003 --map-by node --bind-to none"), "{open}");
         assert_eq!(stage.launch(&way(Family::Hydra, "mpiexec")), "mpiexec -n 2 -ppn 1 -hosts n0002,n0003");
-        assert!(stage.run(&way(Family::Hydra, "mpiexec"), &[1]).unwrap_err().contains("n0002: nobody"));
+        let (status, why) = stage.run(&way(Family::Hydra, "mpiexec"), &[1]).unwrap_err();
+        assert!(status == Status::Failed && why.contains("n0002: nobody"), "{why}");
     }
 }

@@ -74,6 +74,13 @@ def nic():
     return None
 
 
+def usable(wrapper):
+    """An MPI's compiler, if there is the compiler that it calls."""
+    code, out, _ = run([wrapper, "-show"], REQUEST["limit"]) if wrapper else (1, "", "")
+    words = out.split()
+    return wrapper if code == 0 and words and shutil.which(words[0]) else None
+
+
 def mpi():
     """What there is of MPI, each with the first line of what it says of itself."""
     found = []
@@ -82,6 +89,7 @@ def mpi():
         if launcher is None:
             continue
         try:
+            compiler = usable(compiler)
             _, out, err = run([launcher, "--version"], REQUEST["limit"])
         except OSError:
             continue

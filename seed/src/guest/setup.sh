@@ -190,10 +190,13 @@ ExecStart=/bin/sh $here/setup users
 TimeoutStartSec=300
 UNIT
     [ -n "$NFS" ] || [ -s "$here/shares" ] || return 0
+    # What comes after others is stopped before them.
+    after='mvpnet-users.service network.target'
+    if [ -n "$NFS" ]; then after="$after nfs-server.service $(systemd-escape --path --suffix=mount "$NFS")"; fi
     start_unit mvpnet-mounts.service <<UNIT
 [Unit]
 Description=Shared directories of the mvpnet job
-After=mvpnet-users.service network.target
+After=$after
 
 [Service]
 ExecStart=/bin/sh $here/setup mounts
@@ -318,9 +321,17 @@ mounts() { # for ever: packages may come late, and so may rank 0
     done
 }
 
-unmount() { # rank 0 goes down at the same time, and a guest that waits for it would wait for ever
-    [ -n "$NFS" ] && [ "$RANK" != 0 ] && mounted "$NFS" || return 0
-    timeout -s KILL 10 umount "$NFS" 2>/dev/null || umount -f -l "$NFS"
+unmount() { # all guests go down at the same time: rank 0 waits for the others, and nobody waits for ever
+    [ -n "$NFS" ] || return 0
+    if [ "$RANK" = 0 ]; then
+        left=10
+        while [ "$left" -gt 0 ] && ls -d /proc/fs/nfsd/clients/* >/dev/null 2>&1; do
+            left=$((left - 1))
+            sleep 1
+        done
+    elif mounted "$NFS"; then
+        timeout -s KILL 10 umount "$NFS" 2>/dev/null || umount -f -l "$NFS"
+    fi
 }
 
 final() {
