@@ -31,7 +31,7 @@ EXIT STATUS
 /// As typed.
 #[derive(Debug, Default, Args)]
 pub struct Flags {
-    /// The job: its name, or the process of its rank 0 (not needed where only one job runs) [env: MVPNET_JOB]
+    /// The job: its name, or a process of it (not needed where only one runs) [env: MVPNET_JOB]
     #[arg(short, long, value_name = "NAME|PID")]
     pub job: Option<String>,
 

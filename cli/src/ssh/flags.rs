@@ -74,7 +74,7 @@ pub const CONFIG_USAGE: &str = "mvpnet ssh-config [--job NAME|PID] [--path]";
 /// `mvpnet ssh`, as typed.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct SshFlags {
-    /// The job: its name, or the process of its rank 0 (not needed where only one job runs) [env: MVPNET_JOB]
+    /// The job: its name, or a process of it (not needed where only one runs) [env: MVPNET_JOB]
     #[arg(short, long, value_name = "NAME|PID")]
     pub job: Option<String>,
 
@@ -98,7 +98,7 @@ pub struct SshFlags {
 /// `mvpnet cp`, as typed.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct CpFlags {
-    /// The job: its name, or the process of its rank 0 (not needed where only one job runs) [env: MVPNET_JOB]
+    /// The job: its name, or a process of it (not needed where only one runs) [env: MVPNET_JOB]
     #[arg(short, long, value_name = "NAME|PID")]
     pub job: Option<String>,
 
@@ -122,7 +122,7 @@ pub struct CpFlags {
 /// `mvpnet ssh-config`, as typed.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct ConfigFlags {
-    /// The job: its name, or the process of its rank 0 (not needed where only one job runs) [env: MVPNET_JOB]
+    /// The job: its name, or a process of it (not needed where only one runs) [env: MVPNET_JOB]
     #[arg(short, long, value_name = "NAME|PID")]
     pub job: Option<String>,
 

@@ -43,7 +43,7 @@ EXIT STATUS
 /// As typed.
 #[derive(Debug, Default, Args)]
 pub struct Flags {
-    /// The job: its name, or a process of it (not needed where only one runs, nor in a job's application)
+    /// The job: its name, or a process of it (not needed where only one runs) [env: MVPNET_JOB]
     #[arg(short, long, value_name = "NAME|PID")]
     pub job: Option<String>,
 
