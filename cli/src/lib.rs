@@ -7,6 +7,7 @@ pub mod args;
 pub mod bridge;
 pub mod check;
 mod columns;
+pub mod command_line;
 pub mod console;
 pub mod doctor;
 pub mod down;

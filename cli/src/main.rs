@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use mvpnet_cli::args::{self, Invocation, Stop};
+use mvpnet_cli::args::report_usage;
+use mvpnet_cli::command_line::{self, Invocation, Stop};
 use mvpnet_cli::{bridge, fault, run, ssh};
 use mvpnet_qemu_driver::supervise::run_hidden;
 use mvpnet_transports::launcher::launcher_env;
@@ -13,13 +14,13 @@ fn main() -> ExitCode {
         return code;
     }
     let me = launcher_env().map(|launcher| launcher.rank);
-    match args::parse(std::env::args_os()) {
+    match command_line::parse(std::env::args_os()) {
         Ok(invocation) => run(&invocation),
         Err(Stop::Show(text)) => {
-            args::show(&text, me);
+            command_line::show(&text, me);
             ExitCode::SUCCESS
         }
-        Err(Stop::Usage(usage)) => args::report_usage(&usage, me),
+        Err(Stop::Usage(usage)) => report_usage(&usage, me),
     }
 }
 

@@ -2,6 +2,7 @@
 //! flags become its words, as they do for a job.
 
 mod flags;
+mod options;
 
 use std::fs::DirBuilder;
 use std::io::{self, Write};
@@ -13,10 +14,11 @@ use mvpnet_node::job::Problem;
 use mvpnet_seed::Volume;
 use mvpnet_switch::{RankError, World};
 
-use crate::args::{CloudInit, HostDefaults, RankOptions, SeedOptions, USAGE_EXIT_CODE};
+use crate::args::{CloudInit, HostDefaults, RankOptions, USAGE_EXIT_CODE};
 use crate::run::keys::{Briefing, home};
 use crate::run::seed::{Recipe, write_secret};
 pub use flags::{AFTER_LONG, Flags, LONG_ABOUT, USAGE};
+pub use options::Options;
 
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +41,7 @@ impl From<Problem> for SeedError {
 }
 
 /// Writes it.
-pub fn run(options: &SeedOptions) -> ExitCode {
+pub fn run(options: &Options) -> ExitCode {
     match write(options) {
         Ok(text) => {
             // Nobody reads it: it is written all the same.
@@ -54,8 +56,8 @@ pub fn run(options: &SeedOptions) -> ExitCode {
     }
 }
 
-fn write(options: &SeedOptions) -> Result<String, SeedError> {
-    let SeedOptions { rank, world, out, dir, .. } = options;
+fn write(options: &Options) -> Result<String, SeedError> {
+    let Options { rank, world, out, dir, .. } = options;
     let world = World::new(*world).map_err(|error| SeedError::Usage(error.to_string()))?;
     let rank = world.rank(*rank)?;
     let told = options.told(&HostDefaults::read()).map_err(|error| SeedError::Usage(error.to_string()))?;

@@ -10,13 +10,13 @@ use mvpnet_qemu_driver::readiness::ReadyWhen;
 use mvpnet_qemu_driver::{Accel, AccelRequest};
 use mvpnet_switch::{Config, MacPolicy};
 
-use super::flags::{Flags, Launch};
+use super::flags::{Flags, Launch, Up};
 use super::guests::{self, CloudInit, GuestOptions, Share};
 use super::host::HostDefaults;
 use mvpnet_switch::RankList;
 
 use super::per_rank::{PerRank, split};
-use super::tunnel::Span;
+use super::tunnel::{Reach, Span};
 use super::usage::Usage;
 use super::values::{self, Capture, NetKind, ValueError};
 use crate::logs::{Level, LogFilter, RankLog};
@@ -174,8 +174,18 @@ pub struct RankOptions {
     pub capture: Option<Capture>,
 }
 
+impl Up {
+    /// Which ranks of what network, and what they do.
+    pub(crate) fn read(self) -> Result<(Reach, Options), Usage> {
+        let ranks = one("--ranks", &self.ranks, values::ranks)?;
+        let options = Options::read(self.launch)?.with_overlays();
+        let reach = Reach::read(&self.tunnel, ranks.ok_or(Usage::NoRanks)?)?;
+        Ok((reach, options))
+    }
+}
+
 impl Options {
-    pub(super) fn read(launch: Launch) -> Result<Self, Usage> {
+    pub(crate) fn read(launch: Launch) -> Result<Self, Usage> {
         let Launch { mut flags, application, .. } = launch;
         let options = Self {
             images: per_rank("--image", &mut flags.image, values::image)?,
@@ -203,7 +213,7 @@ impl Options {
     }
 
     /// What `mvpnet up` does unless told otherwise: guests of one host that share an image are the rule there.
-    pub(super) fn with_overlays(mut self) -> Self {
+    fn with_overlays(mut self) -> Self {
         self.shared.overlay |= self.shared.run_dir.is_none();
         self
     }
@@ -320,7 +330,7 @@ fn shared(flags: &Flags, application: Vec<OsString>) -> Result<Shared, Usage> {
 }
 
 /// Reads the value of a flag that holds for all ranks.
-pub(super) fn one<T>(
+pub(crate) fn one<T>(
     flag: &'static str,
     value: &Option<OsString>,
     read: impl Fn(&OsStr) -> Result<T, ValueError>,

@@ -37,9 +37,9 @@ impl Guests for Deaf {
 
 fn scope(line: &str) -> Result<Options, Usage> {
     let words = ["mvpnet", "check"].into_iter().chain(line.split_whitespace()).map(Into::into);
-    match crate::args::parse(words) {
-        Ok(crate::args::Invocation::Check(options)) => Ok(options),
-        Err(crate::args::Stop::Usage(usage)) => Err(usage),
+    match crate::command_line::parse(words) {
+        Ok(crate::command_line::Invocation::Check(options)) => Ok(options),
+        Err(crate::command_line::Stop::Usage(usage)) => Err(usage),
         other => panic!("{line}: {other:?}"),
     }
 }

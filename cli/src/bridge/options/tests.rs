@@ -1,7 +1,7 @@
 //! Command lines of `mvpnet bridge`, right and wrong.
 
 use super::*;
-use crate::args::{Invocation, Stop, parse};
+use crate::command_line::{Invocation, Stop, parse};
 
 fn options(line: &str) -> Result<Options, String> {
     let words = std::iter::once("mvpnet").chain(line.split_whitespace()).map(OsString::from);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::args::{Invocation, parse};
+use crate::command_line::{Invocation, parse};
 
 const ANN: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAHlKDYD2PaR1b8mt+zd59N5HUr5slTxeHbGAxjzcU1l";
 const BOB: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJNg54EyD5Tp/nLVyr2v98akiFBgQXNC4MJXS8roBsRF";

@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use mvpnet_seed::JobSecret;
 
 use super::*;
-use crate::args::{HostDefaults, Invocation, Span, parse};
+use crate::args::{HostDefaults, Span};
+use crate::command_line::{Invocation, parse};
 
 fn options(flags: &str, user: Option<&str>) -> RankOptions {
     let words = format!("mvpnet {flags}");

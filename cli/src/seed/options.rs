@@ -1,18 +1,13 @@
-//! The flags of `mvpnet seed`: those of a job that say what guests are told, read as a job reads them.
+//! What the flags of `mvpnet seed` ask for: those of a job that say what guests are told are read as a job reads them.
 
 use std::path::PathBuf;
 
-use super::flags::{Flags, Launch};
-use super::host::HostDefaults;
-use super::options::{Options, RankOptions, one};
-use super::tunnel::Span;
-use super::usage::Usage;
-use super::values;
-use crate::seed;
+use super::flags;
+use crate::args::{self, HostDefaults, Launch, RankOptions, Span, Usage, one, values};
 
 /// What is to be written.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SeedOptions {
+pub struct Options {
     /// `--rank`.
     pub rank: u32,
     /// `--wsize`.
@@ -21,12 +16,12 @@ pub struct SeedOptions {
     pub out: Option<PathBuf>,
     /// `--dir`.
     pub dir: Option<PathBuf>,
-    job: Options,
+    job: args::Options,
 }
 
-impl SeedOptions {
-    pub(super) fn read(flags: seed::Flags) -> Result<Self, Usage> {
-        let seed::Flags { rank, wsize, out, dir, job, smp, mtu, domain, cloud_init, user, guests, help: _ } =
+impl Options {
+    pub(crate) fn read(flags: flags::Flags) -> Result<Self, Usage> {
+        let flags::Flags { rank, wsize, out, dir, job, smp, mtu, domain, cloud_init, user, guests, help: _ } =
             flags;
         let needed = |what: &str| Usage::Seed(format!("mvpnet seed needs {what}"));
         let world =
@@ -39,8 +34,9 @@ impl SeedOptions {
         }
         // A disk, for guests without one are told nothing. It is never looked for.
         let image = vec!["disk".into()];
-        let flags = Flags { image, job, smp, mtu, domain, cloud_init, user, guests, ..Flags::default() };
-        let job = Options::read(Launch { flags, help: None, application: Vec::new() })?;
+        let flags =
+            args::Flags { image, job, smp, mtu, domain, cloud_init, user, guests, ..args::Flags::default() };
+        let job = args::Options::read(Launch { flags, help: None, application: Vec::new() })?;
         Ok(Self { rank, world, out, dir, job })
     }
 

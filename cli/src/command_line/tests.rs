@@ -13,6 +13,10 @@ use mvpnet_switch::MacPolicy;
 use proptest::prelude::*;
 
 use super::*;
+use crate::args::{
+    Capture, CloudInit, GRACE, GRACE_EMULATED, HostDefaults, NetKind, RankOptions, Span, check,
+    waits_for_cloud_init,
+};
 use crate::logs::Level;
 
 fn words(line: &str) -> Vec<OsString> {
@@ -468,7 +472,7 @@ fn the_version_says_what_it_was_built_with() {
 
 /// As on a terminal of 100 columns, whatever the test runs on.
 fn help(subcommand: Option<&str>, long: bool) -> String {
-    let mut command = flags::CommandLine::command().term_width(100);
+    let mut command = CommandLine::command().term_width(100);
     command.build();
     let command = match subcommand {
         Some(name) => command.find_subcommand_mut(name).expect("it is one"),
@@ -488,7 +492,7 @@ fn help_teaches() {
 
 #[test]
 fn the_definition_of_the_flags_is_sound() {
-    flags::CommandLine::command().debug_assert();
+    CommandLine::command().debug_assert();
 }
 
 fn strange_words() -> impl Strategy<Value = Vec<OsString>> {
