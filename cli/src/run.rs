@@ -6,6 +6,7 @@ pub(crate) mod keys;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 mod plan;
+mod problem;
 mod rank;
 mod ready_file;
 mod room;

@@ -10,7 +10,7 @@ use mvpnet_node::job::Problem;
 use mvpnet_seed::{AuthorizedKey, JobSecret};
 use serde::{Deserialize, Serialize};
 
-use super::plan::{unable, wrong};
+use super::problem::{unable, wrong};
 use crate::args::GuestOptions;
 
 /// The most that keys may have together, in octets: they travel in one message to every rank.

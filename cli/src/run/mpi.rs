@@ -17,7 +17,8 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::keys::Briefing;
-use super::plan::{Seat, usage};
+use super::plan::Seat;
+use super::problem::usage;
 use super::rank::{RankParts, placed};
 use super::slurm::{self, Slurm};
 use super::ssh_files::{Guests, SshFiles};

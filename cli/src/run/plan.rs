@@ -14,9 +14,10 @@ use mvpnet_qemu_driver::supervise::{KeeperSpec, Leftover, StopLadder};
 use mvpnet_switch::{Config, Rank, Topology, World};
 
 use super::keys::{Briefing, home};
+use super::problem::{unable, usage, wrong};
 use super::seed::Configuration;
 use super::share::{SharePlan, shares};
-use crate::args::{NetKind, RankOptions, Shared, Usage, check};
+use crate::args::{NetKind, RankOptions, Shared, check};
 use crate::logs::file_in;
 
 /// A rank's parts, planned.
@@ -230,19 +231,4 @@ fn check_sockets(guest: &GuestPlan) -> Result<(), Problem> {
     socket_path(dir, "switch", guest.machine.job.as_deref(), guest.machine.rank)
         .map(drop)
         .map_err(|error| wrong(error.to_string()))
-}
-
-/// Wrong usage, as a problem to be told to rank 0.
-pub fn usage(error: Usage) -> Problem {
-    wrong(error.to_string())
-}
-
-/// The command line is to blame.
-pub fn wrong(text: String) -> Problem {
-    Problem { text, usage: true, of_job: false }
-}
-
-/// The machine is to blame.
-pub fn unable(text: String) -> Problem {
-    Problem { text, usage: false, of_job: false }
 }

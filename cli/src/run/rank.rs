@@ -13,7 +13,8 @@ use mvpnet_transports::Transport;
 use tokio::sync::mpsc;
 
 use super::keys::Briefing;
-use super::plan::{Seat, images, plan, switch_config, unable};
+use super::plan::{Seat, images, plan, switch_config};
+use super::problem::unable;
 use super::ssh_files::SSH_CONFIG;
 use super::{complain, room, writers};
 use crate::args::{self, RankOptions, check};

@@ -12,7 +12,7 @@ use mvpnet_seed::{Cluster, JobKeys, Share, UserFiles, Volume, volume};
 use mvpnet_switch::{Rank, World};
 
 use super::keys::Briefing;
-use super::plan::wrong;
+use super::problem::wrong;
 use super::share::shares;
 use crate::args::{CloudInit, RankOptions, is_login_name, vcpus, waits_for_cloud_init};
 

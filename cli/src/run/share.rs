@@ -6,7 +6,7 @@ use mvpnet_node::job::Problem;
 use mvpnet_qemu_driver::spec::HostShare;
 use mvpnet_seed::Share;
 
-use super::plan::wrong;
+use super::problem::wrong;
 use crate::args::{self, RankOptions};
 
 /// A directory of this host in a guest.
