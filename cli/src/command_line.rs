@@ -154,7 +154,7 @@ fn stop(error: clap::Error, help: &'static str) -> Stop {
     }
 }
 
-/// Prints help or the version if it is for this process to do so: see [`report_usage`].
+/// Prints help or the version if it is for this process to do so: see [`report_usage`](crate::args::report_usage).
 pub fn show(text: &clap::Error, me: Option<u32>) {
     if me.is_none_or(|rank| rank == 0) {
         // Nobody reads it: nothing to be done about that.
