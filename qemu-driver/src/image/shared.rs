@@ -38,7 +38,17 @@ pub enum Progress {
 /// tidies up.
 #[derive(Debug)]
 pub struct CopyHold {
-    _locks: Vec<File>,
+    locks: Vec<File>,
+}
+
+impl Drop for CopyHold {
+    fn drop(&mut self) {
+        for lock in &self.locks {
+            // Closing is not enough: a process that another thread has just forked has the file too, until it has
+            // become what it is to be (flock(2)).
+            let _ = lock.unlock();
+        }
+    }
 }
 
 impl ImagePlan {
@@ -58,7 +68,7 @@ impl ImagePlan {
             locks.extend(overlay.make()?);
         }
         let makes_any = self.copy.is_some() || self.overlay.is_some();
-        Ok(makes_any.then_some(CopyHold { _locks: locks }))
+        Ok(makes_any.then_some(CopyHold { locks }))
     }
 }
 
