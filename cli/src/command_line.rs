@@ -9,10 +9,10 @@ mod help;
 mod tests;
 mod words;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use crate::args::{Options, Reach, Usage};
 use words::{Command, CommandLine};
@@ -89,9 +89,9 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
     let mut words = words.into_iter();
     let program = words.next().unwrap_or_else(|| "mvpnet".into());
     let mut words = words.peekable();
-    let help = help_of(words.peek());
+    let first = words.peek().cloned();
     let line = CommandLine::try_parse_from(std::iter::once(program).chain(words))
-        .map_err(|error| stop(error, help))?;
+        .map_err(|error| stop(error, first.as_deref()))?;
     Ok(match line.command {
         None => Invocation::Launch(Options::read(line.launch)?),
         Some(Command::Up(flags)) => {
@@ -120,37 +120,19 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
     })
 }
 
-/// The command that explains the subcommand which the first word names.
-fn help_of(word: Option<&OsString>) -> &'static str {
-    match word.and_then(|word| word.to_str()) {
-        Some("up") => "mvpnet up --help",
-        Some("sim") => "mvpnet sim --help",
-        Some("fault") => "mvpnet fault --help",
-        Some("exec") => "mvpnet exec --help",
-        Some("rsh") => "mvpnet rsh --help",
-        Some("console") => "mvpnet console --help",
-        Some("port") => "mvpnet port --help",
-        Some("seed") => "mvpnet seed --help",
-        Some("ssh") => "mvpnet ssh --help",
-        Some("cp") => "mvpnet cp --help",
-        Some("ssh-config") => "mvpnet ssh-config --help",
-        Some("ps") => "mvpnet ps --help",
-        Some("status") => "mvpnet status --help",
-        Some("down") => "mvpnet down --help",
-        Some("check") => "mvpnet check --help",
-        Some("reset") => "mvpnet reset --help",
-        Some("gc") => "mvpnet gc --help",
-        Some("lab") => "mvpnet lab --help",
-        Some("doctor") => "mvpnet doctor --help",
-        Some("bridge") => "mvpnet bridge --help",
-        _ => "mvpnet --help",
+/// The command that explains the subcommand which the first word names, or the whole program.
+fn help_of(word: Option<&OsStr>) -> String {
+    let command = CommandLine::command();
+    match word.and_then(|word| command.find_subcommand(word)) {
+        Some(subcommand) => format!("mvpnet {} --help", subcommand.get_name()),
+        None => "mvpnet --help".to_owned(),
     }
 }
 
-fn stop(error: clap::Error, help: &'static str) -> Stop {
+fn stop(error: clap::Error, first: Option<&OsStr>) -> Stop {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Show(error),
-        _ => Stop::Usage(Usage::of_command_line(&error, help)),
+        _ => Stop::Usage(Usage::of_command_line(&error, help_of(first))),
     }
 }
 

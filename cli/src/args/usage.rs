@@ -23,7 +23,7 @@ pub enum Usage {
         /// What is wrong.
         problem: String,
         /// The command that says how it is right.
-        help: &'static str,
+        help: String,
     },
     /// A value that its flag does not take.
     #[error("{}", value_text(flag, value, problem))]
@@ -267,7 +267,7 @@ pub fn usage_text(error: &Usage, me: Option<u32>) -> Option<String> {
 impl Usage {
     /// clap's message with its suggestion, without the summary of all flags that would hide it. `help` is the command
     /// that says what there is.
-    pub(crate) fn of_command_line(error: &clap::Error, help: &'static str) -> Self {
+    pub(crate) fn of_command_line(error: &clap::Error, help: String) -> Self {
         let text = |kind| match error.get(kind) {
             Some(ContextValue::String(text)) => Some(text.clone()),
             Some(ContextValue::Strings(texts)) => texts.first().cloned(),

@@ -5,7 +5,6 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::CommandFactory;
 use mvpnet_qemu_driver::image::ImageSpec;
 use mvpnet_qemu_driver::readiness::ReadyWhen;
 use mvpnet_qemu_driver::{Accel, AccelRequest};
