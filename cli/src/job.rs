@@ -9,7 +9,9 @@ const JOB_VARIABLES: [&str; 2] = ["MVPNET_JOB", "MVPNET_JOBNAME"];
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum JobError {
     /// None runs.
-    #[error("no job of yours runs on this host")]
+    #[error(
+        "no job of yours runs on this host: start one with `mvpnet up` or mpirun, or ask on a host that has a rank of it"
+    )]
     None,
     /// None of this name.
     #[error("there is no job `{wanted}` here; there {}", names(running))]

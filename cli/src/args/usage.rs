@@ -139,7 +139,9 @@ pub enum Usage {
     #[error("{0}")]
     Scenario(String),
     /// Nothing to boot from.
-    #[error("no disk image: name one with -i IMAGE, or a kernel with --kernel FILE")]
+    #[error(
+        "no disk image: name one with -i IMAGE, or a kernel with --kernel FILE; `mvpnet --help` lists the subcommands"
+    )]
     NoImage,
     /// Nothing to boot from, for one rank.
     #[error("rank {rank} has no disk image: name one with -i {rank}:IMAGE, or for all ranks with -i IMAGE")]

@@ -328,8 +328,14 @@ fn the_host_fills_in_what_flags_leave_open() {
 #[test]
 fn wrong_usage_says_what_to_do() {
     for (line, message) in [
-        ("", "no disk image: name one with -i IMAGE, or a kernel with --kernel FILE"),
-        ("app", "no disk image: name one with -i IMAGE, or a kernel with --kernel FILE"),
+        (
+            "",
+            "no disk image: name one with -i IMAGE, or a kernel with --kernel FILE; `mvpnet --help` lists the subcommands",
+        ),
+        (
+            "app",
+            "no disk image: name one with -i IMAGE, or a kernel with --kernel FILE; `mvpnet --help` lists the subcommands",
+        ),
         (
             "-m 512 foo -i x.img",
             "-i stands after the application's name (`foo`), where flags belong to the application: \
