@@ -340,6 +340,7 @@ forced! {
 
     a_booting_job_is_forced_down_under_openmpi: OpenMpi, Booting;
     a_running_job_is_forced_down_under_openmpi: OpenMpi, Running;
+    a_job_whose_rank_0_stands_still_is_forced_down_under_openmpi: OpenMpi, Rank0Stopped;
     a_job_whose_rank_0_is_dead_is_forced_down_under_openmpi: OpenMpi, Rank0Killed;
     a_job_that_lost_a_keeper_is_forced_down_under_openmpi: OpenMpi, KeeperKilled;
     a_job_without_sockets_is_forced_down_under_openmpi: OpenMpi, NoSockets;

@@ -13,7 +13,7 @@ const USER: &str = "tester";
 const MPI_USER: Option<&str> = Some("mpihpc");
 const SHARED: &str = "/home/mpihpc/shared";
 /// Packets on the user network that are not the test's: DHCP, what routers announce, the end of an ssh session.
-const NOISE: u64 = 40;
+const NOISE: u64 = 20;
 
 #[test]
 fn an_image_and_flags_make_a_cluster_with_logins_mpi_and_nfs() {

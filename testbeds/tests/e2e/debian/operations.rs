@@ -26,7 +26,7 @@ fn a_job_of_debian_guests_is_looked_at_reset_and_ended_by_subcommands() {
     let mut cluster = Cluster::boot(job, launcher);
 
     cluster.check("ps shows the job", |cluster| {
-        let said = printed(run(Command::new(&cluster.program).arg("ps"), super::COMMAND))?;
+        let said = quiet(run(Command::new(&cluster.program).arg("ps"), super::COMMAND))?;
         let line = said.lines().find(|line| line.starts_with(&cluster.name)).unwrap_or_default();
         contains(line, &["running", "debian.qcow2"])
     });
