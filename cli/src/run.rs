@@ -3,6 +3,7 @@
 
 mod digests;
 pub(crate) mod keys;
+mod link;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 mod plan;

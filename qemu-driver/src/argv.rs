@@ -11,8 +11,10 @@ use std::path::Path;
 
 use mvpnet_switch::{MacAddr, Rank};
 
+use crate::accel::Accel;
 use crate::spec::{
-    ClusterNet, DgramEnd, DirectBoot, Drive, GuestChannels, HostShare, Machine, StreamEnd, UserNet, VmSpec,
+    ClusterNet, DgramEnd, DirectBoot, Drive, GuestChannels, HostShare, Machine, StreamEnd, UserNet,
+    VhostUserEnd, VmSpec,
 };
 
 #[cfg(test)]
@@ -69,7 +71,8 @@ pub fn argv(spec: &VmSpec) -> Vec<OsString> {
     argv.word("-nodefaults").word("-no-user-config").pair("-display", "none");
     // q35 costs about a fifth less than pc under software emulation. Without graphics the firmware and the
     // boot loader show their messages on the serial console, where "No bootable device" is wanted.
-    argv.option("-machine", Value::new("q35").with("accel", accel.name()).with("graphics", "off"));
+    let machine = Value::new("q35").with("accel", accel.name()).with("graphics", "off");
+    argv.machine(machine, cluster, *memory_mib);
     argv.pair("-cpu", cpu.as_deref().unwrap_or(accel.default_cpu()));
     argv.pair("-smp", smp).pair("-m", format!("{memory_mib}M"));
 
@@ -85,8 +88,11 @@ pub fn argv(spec: &VmSpec) -> Vec<OsString> {
         argv.option("-mon", Value::new("").with("chardev", "qmp").with("mode", "control"));
     }
 
-    argv.option("-netdev", cluster_netdev(cluster));
-    argv.option("-device", nic("cluster", rank.mac(), CLUSTER_SLOT).with("host_mtu", mtu.to_string()));
+    argv.cluster_net(
+        cluster,
+        nic("cluster", rank.mac(), CLUSTER_SLOT).with("host_mtu", mtu.to_string()),
+        *accel,
+    );
     argv.option("-netdev", user_netdev(user_net, *rank));
     argv.option("-device", nic("user", MacAddr::user_nic(*world), USER_SLOT));
     argv.option("-device", Value::new("virtio-rng-pci").with("addr", RNG_SLOT));
@@ -130,6 +136,7 @@ fn cluster_netdev(cluster: &ClusterNet) -> Value {
                     .with("remote.path", switch),
             }
         }
+        ClusterNet::VhostUser(_) => Value::new("vhost-user").with("id", "cluster").with("chardev", "cluster"),
         // Without the scripts, which would have qemu look for bridges of its own.
         ClusterNet::Tap(interface) => Value::new("tap")
             .with("id", "cluster")
@@ -192,6 +199,40 @@ impl Argv {
 
     fn option(&mut self, option: &str, value: Value) -> &mut Argv {
         self.pair(option, OsString::from_vec(value.text))
+    }
+
+    /// The machine, with memory that it shares with the switch if that is to reach into it.
+    fn machine(&mut self, machine: Value, cluster: &ClusterNet, memory_mib: u32) {
+        let ClusterNet::VhostUser(_) = cluster else {
+            self.option("-machine", machine);
+            return;
+        };
+        // Sealed against shrinking, as it is by default: the switch takes no other.
+        let memory = Value::new("memory-backend-memfd")
+            .with("id", "memory")
+            .with("size", format!("{memory_mib}M"))
+            .with("share", "on");
+        self.option("-object", memory).option("-machine", machine.with("memory-backend", "memory"));
+    }
+
+    fn cluster_net(&mut self, cluster: &ClusterNet, mut nic: Value, accel: Accel) {
+        if let ClusterNet::VhostUser(end) = cluster {
+            // An inherited connection would not do: qemu passes no descriptors over it.
+            let path = match end {
+                VhostUserEnd::Inherited(fd) => format!("/proc/self/fd/{fd}").into(),
+                VhostUserEnd::Path(path) => path.clone(),
+            };
+            self.option("-chardev", Value::new("socket").with("id", "cluster").with("path", path));
+            // The switch is not told of a driver that changes its mind about offloads, so it must not. The largest ring
+            // that qemu allows takes the longest bursts.
+            nic = nic.with("ctrl_guest_offloads", "off").with("rx_queue_size", "1024");
+            if accel == Accel::Tcg {
+                // Without KVM qemu 7.2 crashes when the driver starts with message-signalled interrupts
+                // (it asks KVM for their routes).
+                nic = nic.with("vectors", "0");
+            }
+        }
+        self.option("-netdev", cluster_netdev(cluster)).option("-device", nic);
     }
 
     fn channels(&mut self, channels: &GuestChannels) {

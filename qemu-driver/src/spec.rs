@@ -126,6 +126,8 @@ pub enum ClusterNet {
     Stream(StreamEnd),
     /// One frame per datagram.
     Dgram(DgramEnd),
+    /// Rings in the guest's memory, which the switch shares. qemu connects to the switch.
+    VhostUser(VhostUserEnd),
     /// A tap interface of the host that is there already: the kernel carries the frames, no switch of ours.
     Tap(String),
 }
@@ -151,6 +153,15 @@ pub enum DgramEnd {
         /// The one that the switch has bound.
         switch: PathBuf,
     },
+}
+
+/// How qemu finds the socket of a vhost-user link, to which it connects itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VhostUserEnd {
+    /// A descriptor that names it, of [`listen`](crate::links::vhost_user::listen), which qemu inherits.
+    Inherited(GuestFd),
+    /// The unix socket on which the switch listens.
+    Path(PathBuf),
 }
 
 /// The user network, 192.168.1.0/24 in every guest, with another address for the guest of each rank.

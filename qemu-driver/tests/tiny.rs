@@ -15,27 +15,12 @@ use mvpnet_qemu_driver::supervise::{Guest, GuestFds, Keeper, Launch, StopLadder,
 use mvpnet_qemu_driver::{Accel, argv, ports};
 use mvpnet_switch::World;
 
-use common::{have_qemu, is_gone, keeper_spec};
+use common::{is_gone, keeper_spec, tiny};
 
 struct Tiny {
     guest: Guest,
     port: PortReservation,
     _switch: UnixStream,
-}
-
-/// Where the tiny guest is. Without one the test is skipped, unless all tests are required.
-fn tiny() -> Option<PathBuf> {
-    let dir = std::env::var_os("MVPNET_TINY")
-        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tiny").into(), PathBuf::from);
-    if !have_qemu() {
-        return None;
-    }
-    if !dir.join("cmdline").exists() {
-        assert_ne!(std::env::var("MVPNET_REQUIRE").as_deref(), Ok("all"), "the tiny guest is required");
-        println!("skipped: there is no tiny guest in {} (testbeds/tiny/build makes it)", dir.display());
-        return None;
-    }
-    Some(dir)
 }
 
 async fn boot(dir: PathBuf) -> Tiny {

@@ -60,6 +60,8 @@ drop_reasons! {
     DhcpOtherServer "dhcp-other-server" "The DHCP request names another server."
     DhcpUnserved "dhcp-unserved" "The switch does not serve DHCP messages of this type."
     BadLength "bad-length" "The length that precedes the frame on the link is impossible."
+    BadDescriptor "bad-descriptor" "The guest's network card was given a chain of buffers that cannot be read."
+    BadOffload "bad-offload" "The guest left work on the frame to others that the frame does not allow."
     BadRecord "bad-record" "A peer's batch holds a record that cannot be read."
     NotUp "not-up" "The network was not up yet."
     Stopping "stopping" "The job was shutting down."

@@ -65,6 +65,7 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | `switch` | [`Switch`]: source check, learning, forwarding, counting |
+//! | `express` | the common case of it, sooner |
 //! | `bridge` | [`Bridge`], its ports and their books |
 //! | `verdict`, `drop_reason`, `port` | what goes in and comes out of `decide` |
 //! | `flood` | the tree over the ranks |
@@ -74,6 +75,7 @@
 //! | `reply` | the buffer in which both are made |
 //! | `token_bucket` | so many a second: storm limits, ICMP |
 //! | `frame` | a frame's head: addresses, tags, type |
+//! | `offload` | what is left to be done to a frame: checksum, segments |
 //! | `counters` | the books |
 //! | `rank`, `mac`, `ipv6` | worlds, ranks and their addresses |
 //! | `vni` | VXLAN network identifiers |
@@ -87,11 +89,13 @@ mod bridge;
 mod config;
 mod counters;
 mod drop_reason;
+mod express;
 mod fdb;
 mod flood;
 mod frame;
 mod ipv6;
 mod mac;
+mod offload;
 mod port;
 mod rank;
 mod rank_list;
@@ -113,6 +117,7 @@ pub use flood::Flood;
 pub use frame::HEAD_LEN;
 pub use ipv6::{UlaPrefix, UlaPrefixError};
 pub use mac::{MacAddr, MacAddrError};
+pub use offload::{OFFLOAD_LEN, Offload, OffloadError, SegmentKind, Segments};
 pub use port::{Delivery, Ingress, PortId};
 pub use rank::{MacOwner, Rank, RankError, World, WorldError};
 pub use rank_list::{RankList, RankListError};

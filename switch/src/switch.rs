@@ -2,6 +2,7 @@
 
 use crate::answer::{Answer, Answerer};
 use crate::counters::Counters;
+use crate::express::Express;
 use crate::frame::{Head, HeadError};
 use crate::too_big::TooBig;
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Switch {
     config: Config,
+    express: Express,
     fdb: Fdb,
     counters: Counters,
     answerer: Answerer,
@@ -35,7 +37,8 @@ impl Switch {
         assert!(world.contains(me), "rank {me} is outside the job's {} ranks", world.size());
         let fdb = Fdb::new(config.fdb_capacity, config.ageing_time);
         let answerer = Answerer::new(&config);
-        Switch { config, fdb, counters: Counters::default(), answerer, too_big: TooBig::default() }
+        let express = Express::new(&config);
+        Switch { config, express, fdb, counters: Counters::default(), answerer, too_big: TooBig::default() }
     }
 
     /// Decides what becomes of a frame and counts it.
@@ -45,8 +48,39 @@ impl Switch {
     ///
     /// Takes a bounded number of steps, never allocates, and never panics on any bytes.
     pub fn decide(&mut self, now: Instant, ingress: Ingress, head: &[u8], frame_len: usize) -> Verdict {
+        self.decide_super(now, ingress, head, frame_len, frame_len)
+    }
+
+    /// [`decide`](Switch::decide) for a super-frame, which counts as one frame: `longest` is the length of the longest
+    /// frame that a wire would carry of it, see [`Offload::longest_frame`](crate::Offload::longest_frame).
+    #[inline]
+    pub fn decide_super(
+        &mut self,
+        now: Instant,
+        ingress: Ingress,
+        head: &[u8],
+        frame_len: usize,
+        longest: usize,
+    ) -> Verdict {
+        if let Some(port) = self.express.port(ingress, head, longest) {
+            self.counters.port(ingress.port()).received += frame_len;
+            self.counters.forwarded += 1;
+            self.counters.port(port).offered += frame_len;
+            return Verdict::Forward(port);
+        }
+        self.decide_with_care(now, ingress, head, (frame_len, longest))
+    }
+
+    /// [`decide_super`](Switch::decide_super) for what is not the common case.
+    fn decide_with_care(
+        &mut self,
+        now: Instant,
+        ingress: Ingress,
+        head: &[u8],
+        (frame_len, longest): (usize, usize),
+    ) -> Verdict {
         self.counters.port(ingress.port()).received += frame_len;
-        let verdict = self.judge(now, ingress, head, frame_len);
+        let verdict = self.judge(now, ingress, head, (frame_len, longest));
         // Counted where it was made: the other type has another layout, and a copy takes longer than counting.
         self.count(&verdict, frame_len);
         verdict.unwrap_or_else(Verdict::Drop)
@@ -109,13 +143,13 @@ impl Switch {
         now: Instant,
         ingress: Ingress,
         head: &[u8],
-        frame_len: usize,
+        (frame_len, longest): (usize, usize),
     ) -> Result<Verdict, DropReason> {
         let head = match Head::new(head, frame_len) {
             Ok(head) => head,
             Err(HeadError::Runt) => return Err(DropReason::Runt),
         };
-        if frame_len > self.max_frame_len(head.tags()) {
+        if longest > self.max_frame_len(head.tags()) {
             return self.judge_oversize(now, ingress, &head);
         }
         match ingress {
@@ -286,6 +320,58 @@ impl Switch {
             }
             Ok(Verdict::Control(control)) => counters.count_consumed(control),
             Ok(Verdict::Drop(reason)) | Err(reason) => counters.ingress_drops.count(reason, frame_len),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::World;
+
+    fn address(kind: u8, index: u32) -> [u8; 6] {
+        match kind {
+            0..=5 => MacAddr::of_rank(index).octets(),
+            6 => MacAddr::BROADCAST.octets(),
+            7 => MacAddr::SWITCH.octets(),
+            _ => [0x02, 0, 0, 0, 0, index as u8],
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_way_leads_where_the_long_way_does(
+            destination in (0u8..9, 0u32..5), source in (0u8..9, 0u32..5),
+            ether_type in prop::sample::select(vec![0x0800u16, 0x0806, 0x86dd, 0x8100, 0x88a8, 0x88b5]),
+            payload in prop::collection::vec(any::<u8>(), 0..80),
+            next_header in prop::sample::select(vec![0u8, 6, 17, 58]), longest in 0usize..2000,
+            origin in 0u32..5, is_flood: bool, from_guest: bool, topology in 0u8..3
+        ) {
+            let world = World::new(4).unwrap();
+            let topology = match topology {
+                0 => Topology::Tree,
+                1 => Topology::Star,
+                _ => Topology::Tunnel(Vni::new(7).unwrap()),
+            };
+            let config = Config { topology, ..Config::new(world.rank(1).unwrap(), world) };
+            let mut frame = [address(destination.0, destination.1), address(source.0, source.1)].concat();
+            frame.extend_from_slice(&ether_type.to_be_bytes());
+            frame.extend_from_slice(&payload);
+            if let Some(byte) = frame.get_mut(20) {
+                *byte = next_header;
+            }
+            let delivery = if is_flood { Delivery::Flood } else { Delivery::Unicast };
+            // Of a world with one more rank: a peer may say anything.
+            let origin = World::new(5).unwrap().rank(origin).unwrap();
+            let ingress = if from_guest { Ingress::Guest } else { Ingress::Peer { origin, delivery } };
+            let (mut short, mut long) = (Switch::new(config.clone()), Switch::new(config));
+            let len = frame.len();
+            let quick = short.decide_super(Instant::ZERO, ingress, &frame, len, longest);
+            let careful = long.decide_with_care(Instant::ZERO, ingress, &frame, (len, longest));
+            prop_assert_eq!(quick, careful);
+            prop_assert_eq!(short.counters(), long.counters());
         }
     }
 }

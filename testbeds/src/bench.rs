@@ -1,7 +1,7 @@
 //! `mvpnet-bench`: speed and size of mvpnet, measured with load generators in qemu's place.
 //!
-//! Everything is compared within one run: the generators joined directly by one socketpair, the bare relay over MPI
-//! between them, and mvpnet under MPICH, under OpenMPI and as `up` take turns in every repetition, so that what else
+//! Everything is compared within one run: the generators joined directly by one socketpair, the bare relay over
+//! the same rings between them, and mvpnet under MPICH, under OpenMPI and as `up` take turns in every repetition, so that what else
 //! the machine does falls on all of them; medians are reported. The ratios, not the numbers, say how good the switch
 //! is. A target that is missed is said and is no error: machines differ. The exit status is 1 if something could
 //! not be measured, a job that hangs or leaves processes behind included.
@@ -12,6 +12,7 @@ mod carrier;
 mod interrupt;
 mod job;
 mod options;
+pub mod page;
 mod processes;
 mod sections;
 pub mod table;
@@ -25,13 +26,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use self::{
-    carrier::{Carrier, Programs},
+    carrier::{Carrier, Over, Programs},
     interrupt::Interrupt,
     job::{Job, Spec},
     options::{Options, Section},
     table::{Row, Table},
 };
-use crate::two_servers::bridges::Kind;
 use crate::wall::now;
 
 /// The program.
@@ -77,32 +77,27 @@ impl Bench {
         self.say_what_is_missing();
         say_what_disturbs();
         let mut tables = Vec::new();
-        for section in [
-            Section::Decide,
-            Section::Stream,
-            Section::Dgram,
-            Section::Roundtrip,
-            Section::Idle,
-            Section::Crowd,
-            Section::Memory,
-            Section::Start,
-            Section::Vxlan,
-        ] {
+        for section in Section::ALL {
             if !self.options.wants(section) {
                 continue;
             }
-            if section == Section::Vxlan && self.options.only.is_empty() && !geteuid().is_root() {
-                eprintln!("without {}: only root can make network namespaces", Kind::Mvpnet);
+            if section.needs_root() && self.options.only.is_empty() && !geteuid().is_root() {
+                eprintln!("without {section:?}: only root can make network namespaces");
                 continue;
             }
-            let table = sections::run(&mut self, section)?;
-            print!("{}", table.text());
-            tables.push(table);
+            for table in sections::run(&mut self, section)?.into_iter().filter(|table| !table.rows.is_empty())
+            {
+                print!("{}", table.text());
+                tables.push(table);
+            }
         }
         self.sum_up(&tables, start.elapsed().as_secs());
         if let Some(path) = &self.options.json {
             let text = serde_json::to_string_pretty(&tables)?;
             fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        if let Some(page) = &self.options.write {
+            page::write(page, &tables)?;
         }
         if self.options.keep {
             eprintln!("logs and results of all jobs: {}", self.scratch.path().display());
@@ -136,9 +131,9 @@ impl Bench {
         let libraries = self.options.libraries();
         let mut carriers = vec![Carrier::Direct];
         for library in libraries {
-            carriers.extend([Carrier::Relay(library), Carrier::Mpi(library)]);
+            carriers.extend([Carrier::Relay(Over::Mpi(library)), Carrier::Mpi(library)]);
         }
-        carriers.push(Carrier::Up);
+        carriers.extend([Carrier::Relay(Over::Up), Carrier::Up]);
         carriers
     }
 

@@ -2,8 +2,9 @@
 //!
 //! * [`loadgen`]: what stands behind `mvpnet-loadgen`, a program that takes qemu's place: it speaks qemu's
 //!   stream and dgram netdevs and sends, counts and answers frames as a script tells it, good ones and bad ones.
-//! * `relay` (feature `mpi`): what stands behind `mvpnet-bare-relay`, which moves bytes between two such
-//!   generators over MPI and looks at nothing: the mark that the switch is measured against.
+//! * [`relay`]: what stands behind `mvpnet-bare-relay`, which moves bytes between two such generators over the switch's own
+//!   rings and looks at nothing: the mark that the switch is measured against.
+//! * `frame_path` (feature `mpi`): what stands behind `mvpnet-frame-path`, a rank's frame loop alone, for profilers.
 //! * [`cluster`]: real guests behind the trait that simulated clusters have, so that one test runs on both.
 //! * [`pps`] and [`cable`]: what stands behind `mvpnet-pps`, which sends short frames through an interface as fast as it
 //!   can, and `mvpnet-cable`, a cable with the faults of the link model, for the servers of `two-servers/`.
@@ -15,9 +16,10 @@
 pub mod bench;
 pub mod cable;
 pub mod cluster;
+#[cfg(feature = "mpi")]
+pub mod frame_path;
 pub mod loadgen;
 pub mod pps;
-#[cfg(feature = "mpi")]
 pub mod relay;
 pub mod two_servers;
 pub mod wall;

@@ -26,6 +26,7 @@ mod inherited;
 mod link;
 mod roles;
 pub mod script;
+pub mod stand_in;
 mod station;
 mod stop;
 mod tally;

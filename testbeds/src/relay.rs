@@ -1,226 +1,161 @@
-//! `mvpnet-bare-relay GENERATOR`: what MPI itself can carry between two guests' stream links, as a baseline.
+//! `mvpnet-bare-relay`: what the same rings carry between two guests' links when nobody looks at a frame: the mark that
+//! the switch is measured against.
 //!
-//! Run by `mpirun -n 2`, each rank starts its generator with a socketpair in place of qemu's and moves bytes: what is
-//! there to read, up to 64 KiB, becomes one message; what a message brings is written; when there is nothing to do
-//! it yields the core. It looks at no frame, so it cannot switch, count, drop, capture or sleep. The only thing that
-//! it does beyond that is to keep its peer from running ahead of it without bound, which MPI leaves to its users.
+//! Each rank starts its generator in a guest's place and moves bytes: what is there to read goes into a draft of the
+//! transport and leaves as it is; what a batch brings is written; when there is nothing to do the rank yields the core. It
+//! cannot switch, count, drop, capture or sleep. It ends when either generator has closed its link and all that was under
+//! way has arrived.
 //!
-//! It ends when either generator has closed its link and all that was under way has arrived.
+//! | call | what moves the bytes |
+//! | --- | --- |
+//! | `mpirun -n 2 mvpnet-bare-relay mpi KIND GENERATOR` | the `mpi` transport between two processes (feature `mpi`) |
+//! | `mvpnet-bare-relay threads KIND GENERATOR` | the `mem` transport between two threads |
+//! | `mvpnet-bare-relay copy GENERATOR` | one thread that copies between the rings of two vhost-user links, no transport |
+//! | `mpirun -n 2 mvpnet-bare-relay messages SECONDS` | no links: messages of 64 KiB, MPI alone (feature `mpi`) |
+//!
+//! KIND is stream, dgram or vhost-user.
 
+mod copy;
+mod end;
+#[cfg(feature = "mpi")]
 mod ffi;
+#[cfg(feature = "mpi")]
+mod messages;
+mod pump;
 
 use std::{
-    ffi::OsString,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::net::UnixStream,
-    },
-    process::{Child, Command, ExitCode},
-    time::{Duration, Instant},
+    ffi::OsStr,
+    process::{Child, ExitCode},
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
-use command_fds::{CommandFdExt, FdMapping};
+use mvpnet_qemu_driver::links::LinkKind;
+use mvpnet_switch::World;
+use mvpnet_transports::{Transport, mem};
 use nix::{
-    errno::Errno,
-    sys::socket::{MsgFlags, Shutdown, recv, send, shutdown},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
 };
 
-use self::ffi::{Inbound, MESSAGE, Mpi, Outbound, Tag};
+use self::{end::End, pump::Pump};
+use crate::{
+    loadgen::stand_in,
+    wall::{nap, now},
+};
 
-/// Messages that the peer may have under way before it hears that some were consumed.
-const AHEAD: u64 = 64;
-/// How many consumed messages are reported at once.
-const REPORT: u64 = 16;
-/// How long a generator and MPI may take to end.
+/// How long a generator may take to end once its link is closed.
 const ENDING: Duration = Duration::from_secs(5);
 
+/// Turns without work between two looks whether the generator lives.
+const LOOK: u32 = 1024;
+
+const USAGE: &str = "usage: mpirun -n 2 mvpnet-bare-relay mpi stream|dgram|vhost-user GENERATOR
+       mvpnet-bare-relay threads stream|dgram|vhost-user GENERATOR
+       mvpnet-bare-relay copy GENERATOR
+       mpirun -n 2 mvpnet-bare-relay messages SECONDS";
+
 /// The program, on its arguments without its name.
-pub fn main(args: Vec<OsString>) -> ExitCode {
-    let [generator] = &args[..] else {
-        eprintln!("usage: mpirun -n 2 mvpnet-bare-relay GENERATOR");
-        return ExitCode::from(2);
+pub fn main(args: Vec<String>) -> ExitCode {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match words[..] {
+        ["mpi", kind, generator] => over_mpi(kind, generator),
+        ["threads", kind, generator] => over_threads(kind, generator),
+        ["copy", generator] => copy::run(generator),
+        ["messages", seconds] => messages(seconds),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
     };
-    match relay(generator) {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mvpnet-bare-relay: {error:#}");
-            // Without finalize, so that mpirun ends the other rank too.
+            // Without finalizing MPI, so that mpirun ends the other rank too.
             std::process::exit(1)
         }
     }
 }
 
-fn relay(generator: &OsString) -> anyhow::Result<()> {
-    let mpi = Mpi::init()?;
-    let (rank, size) = (mpi.rank()?, mpi.size()?);
+fn over_threads(kind: &str, generator: &str) -> anyhow::Result<()> {
+    let kind = stand_in::kind_named(kind)?;
+    let ends = mem::fabric(World::new(2)?)?;
+    let threads: Vec<_> = ends
+        .into_iter()
+        .map(|transport| {
+            let generator = generator.to_owned();
+            std::thread::spawn(move || carry(transport, kind, generator.as_ref()).map(drop))
+        })
+        .collect();
+    for thread in threads {
+        thread.join().map_err(|_| anyhow::anyhow!("a rank panicked"))??;
+    }
+    Ok(())
+}
+
+#[cfg(feature = "mpi")]
+fn over_mpi(kind: &str, generator: &str) -> anyhow::Result<()> {
+    use mvpnet_transports::mpi::{MpiConfig, MpiTransport};
+    let transport = MpiTransport::init(MpiConfig::default())?;
+    let size = transport.world().size();
     ensure!(size == 2, "needs two ranks, has {size}; was it built for another MPI than this mpirun's?");
-    let (ours, theirs) = UnixStream::pair()?;
-    let mut child = start(generator, rank, theirs.into())?;
-    let mut pump = Pump {
-        socket: ours,
-        outbound: mpi.outbound(1 - rank),
-        inbound: mpi.inbound(1 - rank),
-        waiting: 0..0,
-        sent: 0,
-        consumed: 0,
-        reported: 0,
-        peer_consumed: 0,
-        closed: Closed::default(),
-    };
-    while !pump.over()? {
-        if !pump.turn()? {
-            std::thread::yield_now();
-        }
-    }
-    drop(pump);
-    watch_the_end();
-    let result = reap(&mut child);
-    mpi.finalize()?;
-    result
+    let transport = carry(transport, stand_in::kind_named(kind)?, generator.as_ref())?;
+    let report = transport.close(ENDING, 1);
+    ensure!(report.all_met, "the ranks did not meet at the end: {report:?}");
+    Ok(())
 }
 
-/// Starts the generator as mvpnet starts a guest.
-fn start(generator: &OsString, rank: i32, link: OwnedFd) -> anyhow::Result<Child> {
-    const LINK: i32 = 3;
-    let mut command = Command::new(generator);
-    command
-        .arg("-netdev")
-        .arg(format!("stream,id=mvp,addr.type=fd,addr.str={LINK}"))
-        .args(["-device", &format!("virtio-net-pci,netdev=mvp,mac=52:55:00:00:00:{rank:02x}")])
-        .args(["-device", "virtio-net-pci,netdev=user,mac=52:56:00:00:00:02"])
-        .fd_mappings(vec![FdMapping { parent_fd: link, child_fd: LINK }])?;
-    command.spawn().with_context(|| format!("cannot start {}", generator.display()))
+#[cfg(not(feature = "mpi"))]
+fn over_mpi(_: &str, _: &str) -> anyhow::Result<()> {
+    bail!("built without MPI")
 }
 
-#[derive(Debug, Default)]
-struct Closed {
-    /// Our generator sends no more, and the peer was told.
-    ours: bool,
-    /// The peer's generator sends no more.
-    theirs: bool,
-    /// Our generator reads no more: what comes for it is thrown away.
-    deaf: bool,
+#[cfg(feature = "mpi")]
+fn messages(seconds: &str) -> anyhow::Result<()> {
+    messages::run(Duration::try_from_secs_f64(seconds.parse()?)?)
 }
 
-struct Pump<'a> {
-    socket: UnixStream,
-    outbound: Outbound<'a>,
-    inbound: Inbound<'a>,
-    /// The part of the last message that the socket has not taken.
-    waiting: std::ops::Range<usize>,
-    sent: u64,
-    consumed: u64,
-    reported: u64,
-    peer_consumed: u64,
-    closed: Closed,
+#[cfg(not(feature = "mpi"))]
+fn messages(_: &str) -> anyhow::Result<()> {
+    bail!("built without MPI")
 }
 
-impl Pump<'_> {
-    fn over(&mut self) -> anyhow::Result<bool> {
-        Ok(self.closed.ours && self.closed.theirs && self.waiting.is_empty() && self.outbound.idle()?)
+/// One rank's part, to the end; gives the transport back.
+fn carry<T: Transport>(transport: T, kind: LinkKind, generator: &OsStr) -> anyhow::Result<T> {
+    let (mut child, link) = stand_in::start(generator, kind, transport.me().index())?;
+    let mut pump = Pump::new(transport, End::new(kind, link)?)?;
+    let mut idle = 0_u32;
+    while !pump.is_over() {
+        if pump.turn()? {
+            continue;
+        }
+        idle = idle.wrapping_add(1);
+        if idle.is_multiple_of(LOOK) && child.try_wait()?.is_some() {
+            pump.note_the_end();
+        }
+        std::thread::yield_now();
     }
-
-    /// One look at each direction; whether there was anything to do.
-    fn turn(&mut self) -> anyhow::Result<bool> {
-        let out = self.socket_to_mpi()?;
-        let back = self.mpi_to_socket()?;
-        Ok(out | back)
+    let transport = pump.finish();
+    if kind == LinkKind::Dgram && child.try_wait()?.is_none() {
+        // It does not see that nobody is there any more. Its number is not used again before we have waited for it.
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM)?;
     }
-
-    fn socket_to_mpi(&mut self) -> anyhow::Result<bool> {
-        if self.closed.ours || self.sent >= self.peer_consumed + AHEAD {
-            return Ok(false);
-        }
-        let Some(slot) = self.outbound.slot()? else { return Ok(false) };
-        match recv(self.socket.as_raw_fd(), slot, MsgFlags::MSG_DONTWAIT) {
-            Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
-            Ok(0) | Err(Errno::ECONNRESET) => {
-                self.closed.ours = true;
-                self.outbound.send(0, Tag::Closed)?;
-                Ok(true)
-            }
-            Ok(count) => {
-                self.sent += 1;
-                self.outbound.send(count, Tag::Bytes)?;
-                Ok(true)
-            }
-            Err(error) => Err(error).context("cannot read the generator's link"),
-        }
-    }
-
-    fn mpi_to_socket(&mut self) -> anyhow::Result<bool> {
-        let mut worked = self.report()?;
-        if self.waiting.is_empty() {
-            let Some((tag, len)) = self.inbound.receive()? else { return Ok(worked) };
-            worked = true;
-            match tag {
-                Tag::Bytes => {
-                    self.consumed += 1;
-                    self.waiting = 0..len;
-                }
-                Tag::Consumed => self.peer_consumed += REPORT,
-                Tag::Closed => {
-                    self.closed.theirs = true;
-                    // A generator that has gone already needs not be told.
-                    let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
-                }
-            }
-        }
-        if self.closed.deaf {
-            self.waiting = 0..0;
-        }
-        while !self.waiting.is_empty() {
-            let bytes = &self.inbound.bytes()[self.waiting.clone()];
-            match send(self.socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
-                Ok(count) => {
-                    self.waiting.start += count;
-                    worked = true;
-                }
-                Err(Errno::EAGAIN | Errno::EINTR) => break,
-                Err(Errno::EPIPE | Errno::ECONNRESET) => {
-                    self.closed.deaf = true;
-                    self.waiting = 0..0;
-                }
-                Err(error) => return Err(error).context("cannot write to the generator's link"),
-            }
-        }
-        Ok(worked)
-    }
-
-    /// Tells the peer that messages were consumed, when there is a slot for it.
-    fn report(&mut self) -> anyhow::Result<bool> {
-        if self.consumed < self.reported + REPORT || self.outbound.slot()?.is_none() {
-            return Ok(false);
-        }
-        self.reported += REPORT;
-        self.outbound.send(0, Tag::Consumed)?;
-        Ok(true)
-    }
+    reap(&mut child)?;
+    Ok(transport)
 }
 
-/// MPI's own end can hang: the process does not wait for it for ever.
-fn watch_the_end() {
-    std::thread::spawn(|| {
-        #[allow(clippy::disallowed_methods, reason = "a watchdog over the end of the process")]
-        std::thread::sleep(ENDING + ENDING);
-        std::process::exit(0);
-    });
-}
-
-#[allow(clippy::disallowed_methods, reason = "waiting for a child, with a limit")]
+/// Waits for a generator whose link is closed.
 fn reap(child: &mut Child) -> anyhow::Result<()> {
-    let start = Instant::now();
+    let start = now();
     while start.elapsed() < ENDING {
-        if let Some(status) = child.try_wait()? {
+        if let Some(status) = child.try_wait().context("cannot wait for the generator")? {
             ensure!(status.success(), "the generator ended with {status}");
             return Ok(());
         }
-        std::thread::sleep(Duration::from_millis(5));
+        nap(Duration::from_millis(5));
     }
     child.kill()?;
     child.wait()?;
     bail!("the generator did not end within {ENDING:?} and was killed")
 }
-
-const _: () = assert!(MESSAGE == 64 << 10, "the baseline is messages of 64 KiB");

@@ -1,4 +1,5 @@
-//! Load generators joined by one socketpair, or by paths, without any switch: what they count can be relied on.
+//! Load generators joined by one socketpair, by paths, or by a copy from ring to ring, without any switch: what they count
+//! can be relied on.
 
 #![allow(clippy::unwrap_used, reason = "the functions that tests share are tests too")]
 
@@ -75,6 +76,24 @@ fn dgram(script: &str) -> [Value; 2] {
     play_over("dgram,id=n,local.type=fd,local.str=3", first.into(), second.into(), script)
 }
 
+/// The same over two vhost-user links between whose rings one thread copies.
+fn vhost_user(script: &str) -> [Value; 2] {
+    relay(&["copy", env!("CARGO_BIN_EXE_mvpnet-loadgen")], script)
+}
+
+/// The same over the relay; it ends with its generators.
+fn relay(args: &[&str], script: &str) -> [Value; 2] {
+    let out = tempfile::tempdir().unwrap();
+    let status = Command::new(env!("CARGO_BIN_EXE_mvpnet-bare-relay"))
+        .args(args)
+        .env("MVPNET_LOADGEN", script)
+        .env("MVPNET_LOADGEN_OUT", out.path())
+        .stdin(Stdio::null())
+        .status();
+    assert!(status.unwrap().success(), "{args:?}, {script}");
+    [result(out.path(), 0), result(out.path(), 1)]
+}
+
 fn assert_whole(received: &Value, frames: u64, size: u64) {
     assert_eq!(received["frames"], frames, "{received}");
     assert_eq!(received["bytes"], frames * size, "{received}");
@@ -87,7 +106,7 @@ fn assert_whole(received: &Value, frames: u64, size: u64) {
 fn every_frame_of_a_blast_arrives_whole() {
     for size in [60, 1514, 9014] {
         let script = format!("0:blast,to=1,size={size},count=2000;1:sink,check=all");
-        for [_, sink] in [stream(&script), dgram(&script)] {
+        for [_, sink] in [stream(&script), dgram(&script), vhost_user(&script)] {
             assert_whole(&sink["received"], 2000, size);
             assert_eq!(sink["strays"]["corrupt"], 0);
         }
@@ -95,9 +114,31 @@ fn every_frame_of_a_blast_arrives_whole() {
 }
 
 #[test]
+fn packets_that_are_still_to_be_cut_arrive_whole() {
+    let script = "0:blast,to=1,segment=1460,count=500;1:sink,check=all";
+    let [_, sink] = vhost_user(script);
+    assert_whole(&sink["received"], 500, 64_294);
+    assert_eq!((&sink["link"], &sink["strays"]["corrupt"]), (&"vhost-user".into(), &0.into()));
+}
+
+#[test]
+fn the_relay_passes_all_that_it_is_given() {
+    for kind in ["stream", "dgram", "vhost-user"] {
+        let generator = env!("CARGO_BIN_EXE_mvpnet-loadgen");
+        let script = "0:duplex,to=1,count=3000;1:duplex,to=0,count=2000,size=9014";
+        let [first, second] = relay(&["threads", kind, generator], script);
+        assert_whole(&first["received"], 2000, 9014);
+        assert_whole(&second["received"], 3000, 1514);
+        // Who only answers ends with its peer.
+        let [ping, _] = relay(&["threads", kind, generator], "0:pingpong,to=1,seconds=0.1;1:echo");
+        assert_eq!(ping["lost"], 0, "{ping}");
+    }
+}
+
+#[test]
 fn both_ways_at_once() {
     let script = "0:duplex,to=1,count=3000;1:duplex,to=0,count=2000";
-    for [first, second] in [stream(script), dgram(script)] {
+    for [first, second] in [stream(script), dgram(script), vhost_user(script)] {
         assert_whole(&first["received"], 2000, 1514);
         assert_whole(&second["received"], 3000, 1514);
     }
@@ -121,7 +162,7 @@ fn a_rate_is_kept() {
 #[test]
 fn pings_are_answered() {
     let script = "0:pingpong,to=1,warmup=0.01,seconds=0.2;1:echo,seconds=2";
-    for [ping, _] in [stream(script), dgram(script)] {
+    for [ping, _] in [stream(script), dgram(script), vhost_user(script)] {
         assert!(ping["pings"].as_u64().unwrap() > 10, "{ping}");
         assert_eq!(ping["lost"], 0, "{ping}");
         assert!(ping["p50_us"].as_f64().unwrap() <= ping["p99_us"].as_f64().unwrap(), "{ping}");

@@ -1,14 +1,17 @@
 //! Batches and the pooled buffers that they live in.
 //!
-//! A buffer is a fixed block of bytes: a batch header, then records. It is taken from a [`Pool`], filled by
+//! A buffer is a fixed block of bytes: a batch header, then records. It is taken from a [pool](crate::pool), filled by
 //! one rank, read by another and goes back to a pool, so a warm path allocates nothing. What the records mean
 //! is in [`crate::records`]; when a batch may travel is in [`crate::outbox`].
 
-use mvpnet_switch::Rank;
+use std::fmt;
+
+use mvpnet_switch::{OFFLOAD_LEN, Rank};
 
 use crate::records::{
     FLOOD_ROOT_LEN, MAX_FRAME_LEN, RECORD_HEADER_LEN, RecordKind, Records, records, write_record,
 };
+use crate::shm::Block;
 
 /// Bytes of the batch header, in front of the first record; [`crate::header`] says what is in it.
 pub(crate) const BATCH_HEADER_LEN: usize = 24;
@@ -16,13 +19,13 @@ pub(crate) const BATCH_HEADER_LEN: usize = 24;
 /// A batch is closed before its records would exceed this many bytes; only a single longer record does.
 pub const BATCH_LEN: usize = 64 * 1024;
 
-/// Record bytes that every large buffer has room for: one record of the longest frame.
-pub(crate) const LARGE_ROOM: usize = RECORD_HEADER_LEN + FLOOD_ROOT_LEN + MAX_FRAME_LEN;
+/// Record bytes that every large buffer has room for: one record of the longest frame, unfinished.
+pub(crate) const LARGE_ROOM: usize = RECORD_HEADER_LEN + OFFLOAD_LEN + MAX_FRAME_LEN;
 
 /// Record bytes of a small buffer, which spares memory where many short messages wait.
 pub(crate) const SMALL_ROOM: usize = 2048;
 
-const _: () = assert!(LARGE_ROOM >= BATCH_LEN);
+const _: () = assert!(LARGE_ROOM >= BATCH_LEN && OFFLOAD_LEN >= FLOOD_ROOT_LEN);
 
 /// The two streams between a pair of ranks. Each keeps its order and has its own bound, so that neither can
 /// starve the other.
@@ -65,6 +68,7 @@ impl Batch {
     }
 
     /// The records, without the batch header.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         self.buffer.records()
     }
@@ -80,29 +84,97 @@ impl Batch {
     }
 }
 
-/// A block of bytes with a batch header and room for records.
+/// A buffer to read frames into, which can go to a peer as it is: [`Transport::send_draft`](crate::Transport::send_draft).
+#[derive(Debug)]
+pub struct Draft {
+    pub(crate) buffer: Buffer,
+}
+
+impl Draft {
+    /// A draft in this process's own memory.
+    pub(crate) fn new() -> Self {
+        Draft { buffer: Buffer::new(LARGE_ROOM) }
+    }
+
+    /// The bytes of the draft: room for [`BATCH_LEN`] bytes of records, and for any one record.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.space()
+    }
+
+    /// The same, to be written to.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.buffer.space_mut()
+    }
+}
+
+/// Memory with a batch header and room for records.
 pub(crate) struct Buffer {
-    /// Always wholly initialised, so that safe code may hand any part of it to a receive.
-    block: Box<[u8]>,
+    memory: Memory,
     /// Bytes in use, batch header included.
     len: usize,
 }
 
-impl std::fmt::Debug for Buffer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Buffer").field("len", &self.len).field("capacity", &self.block.len()).finish()
+/// Whose memory it is. Always wholly initialised, so that safe code may hand any part of it to a receive.
+enum Memory {
+    /// This process's.
+    Own(Box<[u8]>),
+    /// A block of a segment, which neighbours see too.
+    Shared(Block),
+}
+
+impl Memory {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Memory::Own(bytes) => bytes,
+            Memory::Shared(block) => block.bytes(),
+        }
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Memory::Own(bytes) => bytes,
+            Memory::Shared(block) => block.bytes_mut(),
+        }
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer").field("len", &self.len).field("room", &self.room()).finish()
     }
 }
 
 #[cfg_attr(not(feature = "mpi"), allow(dead_code, reason = "only MPI carries batches as messages"))]
 impl Buffer {
-    fn new(room: usize) -> Self {
-        Buffer { block: vec![0; BATCH_HEADER_LEN + room].into_boxed_slice(), len: BATCH_HEADER_LEN }
+    pub fn new(room: usize) -> Self {
+        let bytes = vec![0; BATCH_HEADER_LEN + room].into_boxed_slice();
+        Buffer { memory: Memory::Own(bytes), len: BATCH_HEADER_LEN }
+    }
+
+    /// An empty buffer in shared memory.
+    pub fn shared(block: Block) -> Self {
+        Buffer { memory: Memory::Shared(block), len: BATCH_HEADER_LEN }
+    }
+
+    /// The block that the buffer is, where it is in shared memory.
+    pub fn block(&self) -> Option<&Block> {
+        match &self.memory {
+            Memory::Own(_) => None,
+            Memory::Shared(block) => Some(block),
+        }
     }
 
     /// A buffer for a message that no batch is, to receive and drop it.
     pub fn of_any_size(message_len: usize) -> Self {
         Buffer::new(message_len.saturating_sub(BATCH_HEADER_LEN))
+    }
+
+    /// Forgets what is in it.
+    pub fn empty(&mut self) {
+        self.len = BATCH_HEADER_LEN;
     }
 
     /// Whether the buffer is of a size that batches have.
@@ -111,44 +183,69 @@ impl Buffer {
     }
 
     /// Record bytes that the buffer can hold in all.
-    fn room(&self) -> usize {
-        self.block.len() - BATCH_HEADER_LEN
+    pub fn room(&self) -> usize {
+        match &self.memory {
+            Memory::Own(bytes) => bytes.len() - BATCH_HEADER_LEN,
+            Memory::Shared(_) => LARGE_ROOM,
+        }
     }
 
-    #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
+    /// All the bytes that records may take, whether there are any or not.
+    pub fn space(&self) -> &[u8] {
+        &self.memory.bytes()[BATCH_HEADER_LEN..BATCH_HEADER_LEN + self.room()]
+    }
+
+    /// The same, to be written to.
+    pub fn space_mut(&mut self) -> &mut [u8] {
+        let room = self.room();
+        &mut self.memory.bytes_mut()[BATCH_HEADER_LEN..BATCH_HEADER_LEN + room]
+    }
+
+    /// Says that the first `len` bytes of the space are records.
+    ///
+    /// # Panics
+    /// The space is shorter.
+    pub fn fill(&mut self, len: usize) {
+        assert!(len <= self.room(), "{len} bytes of records exceed the room of {}", self.room());
+        self.len = BATCH_HEADER_LEN + len;
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len == BATCH_HEADER_LEN
     }
 
+    #[inline]
     pub fn records(&self) -> &[u8] {
-        &self.block[BATCH_HEADER_LEN..self.len]
+        &self.memory.bytes()[BATCH_HEADER_LEN..self.len]
     }
 
     pub fn records_mut(&mut self) -> &mut [u8] {
-        &mut self.block[BATCH_HEADER_LEN..self.len]
+        &mut self.memory.bytes_mut()[BATCH_HEADER_LEN..self.len]
     }
 
     /// Batch header and records: what travels.
     pub fn message(&self) -> &[u8] {
-        &self.block[..self.len]
+        &self.memory.bytes()[..self.len]
     }
 
     /// The first `len` bytes, header included, to receive into; `None` where the block is smaller or `len`
     /// has no header.
     pub fn message_mut(&mut self, len: usize) -> Option<&mut [u8]> {
-        let message = self.block.get_mut(..len).filter(|_| len >= BATCH_HEADER_LEN)?;
+        if len < BATCH_HEADER_LEN || len > BATCH_HEADER_LEN + self.room() {
+            return None;
+        }
         self.len = len;
-        Some(message)
+        Some(&mut self.memory.bytes_mut()[..len])
     }
 
     #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
     pub fn header(&self) -> &[u8; BATCH_HEADER_LEN] {
-        self.block.first_chunk().expect("every block has room for a header")
+        self.memory.bytes().first_chunk().expect("every block has room for a header")
     }
 
     #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
     pub fn header_mut(&mut self) -> &mut [u8; BATCH_HEADER_LEN] {
-        self.block.first_chunk_mut().expect("every block has room for a header")
+        self.memory.bytes_mut().first_chunk_mut().expect("every block has room for a header")
     }
 
     /// Whether `more` record bytes may join what is there: up to `batch_len`, or any one record in an empty
@@ -165,125 +262,13 @@ impl Buffer {
 
     /// Appends records as they are. The caller has asked [`Buffer::takes`].
     pub fn push_run(&mut self, run: &[u8]) {
-        self.block[self.len..self.len + run.len()].copy_from_slice(run);
+        self.memory.bytes_mut()[self.len..self.len + run.len()].copy_from_slice(run);
         self.len += run.len();
     }
 
     /// Appends one record. The caller has asked [`Buffer::takes`].
     pub fn push_record(&mut self, kind: RecordKind, root: u32, payload: &[u8]) {
-        let written = write_record(&mut self.block[self.len..], kind, root, payload);
+        let written = write_record(&mut self.memory.bytes_mut()[self.len..], kind, root, payload);
         self.len += written.expect("the caller made sure that the record fits");
-    }
-}
-
-/// Spent buffers kept for the next batch, up to a bound; what is more than that is freed.
-#[derive(Debug)]
-pub(crate) struct Pool {
-    large: Vec<Buffer>,
-    small: Vec<Buffer>,
-    keep: usize,
-    made: u64,
-}
-
-impl Pool {
-    /// A pool that keeps at most `keep` unused buffers of each size.
-    pub fn new(keep: usize) -> Self {
-        Pool { large: Vec::with_capacity(keep), small: Vec::with_capacity(keep), keep, made: 0 }
-    }
-
-    /// An empty buffer for any batch.
-    pub fn take(&mut self) -> Buffer {
-        self.large.pop().unwrap_or_else(|| {
-            self.made += 1;
-            Buffer::new(LARGE_ROOM)
-        })
-    }
-
-    /// An empty buffer for a short batch, or none at all but the header.
-    #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
-    pub fn take_small(&mut self) -> Buffer {
-        self.small.pop().unwrap_or_else(|| {
-            self.made += 1;
-            Buffer::new(SMALL_ROOM)
-        })
-    }
-
-    /// An empty buffer for a message of `len` bytes, header included; `None` where that is more than any
-    /// batch has.
-    #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
-    pub fn take_for(&mut self, len: usize) -> Option<Buffer> {
-        if len <= BATCH_HEADER_LEN + SMALL_ROOM {
-            return Some(self.take_small());
-        }
-        (len <= BATCH_HEADER_LEN + LARGE_ROOM).then(|| self.take())
-    }
-
-    pub fn put(&mut self, mut buffer: Buffer) {
-        let shelf = match buffer.room() {
-            SMALL_ROOM => &mut self.small,
-            LARGE_ROOM => &mut self.large,
-            _ => return,
-        };
-        if shelf.len() < self.keep {
-            buffer.len = BATCH_HEADER_LEN;
-            shelf.push(buffer);
-        }
-    }
-
-    /// Buffers allocated so far: stands still once the path is warm.
-    pub fn made(&self) -> u64 {
-        self.made
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_warm_pool_makes_no_new_buffers() {
-        let mut pool = Pool::new(2);
-        for _ in 0..100 {
-            let (one, two) = (pool.take(), pool.take());
-            pool.put(one);
-            pool.put(two);
-        }
-        assert_eq!(pool.made(), 2);
-    }
-
-    #[test]
-    fn a_pool_keeps_no_more_than_its_bound() {
-        let mut pool = Pool::new(2);
-        let taken: Vec<_> = (0..5).map(|_| pool.take()).collect();
-        taken.into_iter().for_each(|buffer| pool.put(buffer));
-        assert_eq!(pool.large.len(), 2);
-    }
-
-    #[test]
-    fn a_used_buffer_comes_back_empty() {
-        let mut pool = Pool::new(1);
-        let mut buffer = pool.take();
-        buffer.push_record(RecordKind::Flood, 7, b"frame");
-        assert_eq!(buffer.records().len(), 13);
-        pool.put(buffer);
-        assert!(pool.take().is_empty());
-    }
-
-    #[test]
-    fn only_a_single_record_exceeds_the_length_of_a_batch() {
-        let mut buffer = Pool::new(0).take();
-        assert!(buffer.takes(LARGE_ROOM, BATCH_LEN) && !buffer.takes(LARGE_ROOM + 1, BATCH_LEN));
-        buffer.push_run(&[0; 100]);
-        assert!(buffer.takes(BATCH_LEN - 100, BATCH_LEN) && !buffer.takes(BATCH_LEN - 99, BATCH_LEN));
-    }
-
-    #[test]
-    fn a_message_longer_than_any_batch_gets_no_buffer() {
-        let mut pool = Pool::new(1);
-        assert!(pool.take_for(BATCH_HEADER_LEN + LARGE_ROOM).is_some());
-        assert!(pool.take_for(BATCH_HEADER_LEN + LARGE_ROOM + 1).is_none());
-        let mut small = pool.take_for(30).expect("30 bytes fit a batch");
-        assert!(small.message_mut(30).is_some() && small.message_mut(23).is_none());
-        assert!(small.message_mut(BATCH_HEADER_LEN + SMALL_ROOM + 1).is_none());
     }
 }

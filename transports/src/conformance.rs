@@ -89,6 +89,9 @@ impl Expectations {
             (Medium::Datagrams { .. }, Needs::Credits) => {
                 Some("does not apply: datagrams have no credits, so nothing stops a sender but the network")
             }
+            (Medium::Datagrams { .. }, Needs::Offloads) => Some(
+                "does not apply: datagrams carry finished frames, and have no place for what is left to be done",
+            ),
         }
     }
 }
@@ -100,6 +103,8 @@ enum Needs {
     Frames,
     /// That a receiver can hold its senders back.
     Credits,
+    /// That it carries the headers of unfinished frames.
+    Offloads,
 }
 
 /// A check that did not hold.
@@ -121,6 +126,7 @@ const CHECKS: &[(&str, Needs, Check)] = &[
     ("frames arrive once, whole and in order, between all pairs", Needs::Frames, delivery::all_pairs),
     ("frames of every length arrive, also longer than a batch", Needs::Frames, delivery::every_length),
     ("runs arrive as the records they are made of", Needs::Frames, delivery::runs),
+    ("unfinished frames arrive with what is left to be done", Needs::Offloads, delivery::unfinished),
     ("floods keep their root", Needs::Frames, delivery::floods),
     ("control records arrive whole and in order", Needs::Frames, delivery::control),
     ("what is too long or for nobody is refused", Needs::Frames, delivery::refusals),

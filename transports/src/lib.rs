@@ -3,7 +3,8 @@
 //! One trait, [`Transport`], and what all transports share: the [record codec](records()), pooled
 //! [batches](Batch), byte credits and bounded queues per peer. [`mem`] joins threads of one process by rings,
 //! `mpi` (feature `mpi`) joins the processes of an MPI job, [`vxlan`] joins ranks to each other or to a bridge
-//! by UDP. All pass the one suite in [`conformance`].
+//! by UDP. All pass the one suite in [`conformance`]. [`offload`] finishes frames whose senders have left that to
+//! others.
 //!
 //! What a frame is for and where it goes is decided in `mvpnet-switch`; who calls the transport, when it
 //! sleeps and what control records mean is decided in `mvpnet-node`.
@@ -51,12 +52,15 @@ pub mod link;
 pub mod mem;
 #[cfg(feature = "mpi")]
 pub mod mpi;
+pub mod offload;
 mod outbox;
 mod peers;
+mod pool;
 mod records;
+mod shm;
 pub mod vxlan;
 
-pub use batch::{BATCH_LEN, Batch, Lane};
+pub use batch::{BATCH_LEN, Batch, Draft, Lane};
 pub use credit::{ReceiveWindow, SendWindow};
 pub use outbox::FlowLimits;
 pub use records::{
@@ -87,8 +91,20 @@ pub trait Transport {
     /// A short name for logs: `mem`, `mpi`, `vxlan`.
     fn name(&self) -> &'static str;
 
+    /// A buffer to read frames into.
+    fn draft(&mut self) -> Draft {
+        Draft::new()
+    }
+
+    /// Sends the unicast records that are the first `len` bytes of a draft, at most [`BATCH_LEN`] or one record, without
+    /// a copy where that is worth it: what is in the draft afterwards, where they were sent, is anything.
+    fn send_draft(&mut self, to: Rank, draft: &mut Draft, len: usize) -> Result<(), SendError> {
+        self.send_run(to, draft.bytes().get(..len).unwrap_or_default())
+    }
+
     /// Sends unicast records that have their headers already, `[length][frame]…`, at most [`BATCH_LEN`]
-    /// bytes: one copy. All or nothing.
+    /// bytes or one record: one copy. All or nothing. Unfinished frames arrive with their virtio-net headers;
+    /// a transport that has no place for those finishes them.
     fn send_run(&mut self, to: Rank, records: &[u8]) -> Result<(), SendError>;
 
     /// Sends one record. `root` matters for floods only.
@@ -212,6 +228,23 @@ pub struct TransportStats {
 }
 
 impl TransportStats {
+    /// The counts of two ways together.
+    #[cfg_attr(not(feature = "mpi"), allow(dead_code, reason = "only MPI has a second way"))]
+    fn plus(self, other: TransportStats) -> TransportStats {
+        TransportStats {
+            batches_sent: self.batches_sent + other.batches_sent,
+            bytes_sent: self.bytes_sent + other.bytes_sent,
+            batches_received: self.batches_received + other.batches_received,
+            bytes_received: self.bytes_received + other.bytes_received,
+            refused_full: self.refused_full + other.refused_full,
+            malformed: self.malformed + other.malformed,
+            discarded_bytes: self.discarded_bytes + other.discarded_bytes,
+            rings: self.rings + other.rings,
+            rung: self.rung + other.rung,
+            buffers_made: self.buffers_made + other.buffers_made,
+        }
+    }
+
     /// Names and values, in a fixed order, for logs.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
         let TransportStats {

@@ -1,53 +1,89 @@
-//! The `mem` transport: ranks are threads of one process, joined by rings.
-//!
-//! A pair of ranks has, per direction and made on first use, a single-producer ring that carries whole
-//! buffers and a second one that brings spent buffers back, so nothing is copied between ranks. Credits are
-//! two counters that both ends see. A rank that sleeps is woken by an eventfd. Which batch may leave is
-//! decided in `outbox`.
+//! The `mem` transport: ranks are threads of one process, joined by shared memory (`shm`) as the processes of a host
+//! are.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use mvpnet_switch::{Rank, World};
-use rtrb::{Consumer, Producer};
 use thiserror::Error;
 
-use crate::batch::{Batch, Buffer, Lane, Pool};
+use crate::batch::{Batch, Draft};
 use crate::doze::Backstop;
-use crate::outbox::{FlowLimits, Outbox};
-use crate::peers::Peers;
+use crate::outbox::FlowLimits;
+use crate::pool::Pool;
+use crate::shm::{BLOCKS, Door, MOST_NEIGHBOURS, Neighbour, Neighbours, Rings, Segment};
 use crate::{Arm, Pending, RecordKind, SendError, Transport, TransportError, TransportStats};
 
-mod door;
-
-use door::{Door, Inbound, Pair, Parcel, Sleep, ring_pair};
-
-/// Unused buffers that a rank keeps.
+/// Unused buffers that a rank keeps besides its blocks.
 const KEEP_BUFFERS: usize = 64;
 
 /// Why the ranks of one process could not be joined.
 #[derive(Debug, Error)]
-#[error("no doorbell for rank {rank}: {source}")]
-pub struct FabricError {
-    rank: Rank,
-    source: io::Error,
+pub enum FabricError {
+    /// The system has no memory or descriptors for them.
+    #[error("no shared memory and doorbell for rank {rank}: {source}")]
+    System {
+        /// The first rank that goes without.
+        rank: Rank,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// One process has no more.
+    #[error("{0} ranks in one process, where {MOST_NEIGHBOURS} is the most")]
+    TooMany(u32),
 }
 
 /// Makes all ends of a world, in rank order. Each goes to the thread that is to be its rank.
+///
+/// # Errors
+/// No memory or descriptors left, or too many ranks.
 pub fn fabric(world: World) -> Result<Vec<MemTransport>, FabricError> {
     fabric_with(world, FlowLimits::BUFFERS)
 }
 
 /// [`fabric`] with limits of its own.
+///
+/// # Errors
+/// As [`fabric`].
 pub fn fabric_with(world: World, limits: FlowLimits) -> Result<Vec<MemTransport>, FabricError> {
     let limits = limits.workable();
+    if world.size() as usize > MOST_NEIGHBOURS {
+        return Err(FabricError::TooMany(world.size()));
+    }
+    let door = |rank: Rank| {
+        let (segment, _) = Segment::create(&[0; 16], rank.index(), world.size() as usize, BLOCKS)?;
+        Door::new(Arc::new(segment))
+    };
     let doors = world
         .ranks()
-        .map(|rank| Door::new().map_err(|errno| FabricError { rank, source: errno.into() }))
-        .collect::<Result<Arc<[Door]>, FabricError>>()?;
-    Ok(world.ranks().map(|me| MemTransport::new(me, world, limits, doors.clone())).collect())
+        .map(|rank| door(rank).map_err(|source| FabricError::System { rank, source }))
+        .collect::<Result<Vec<Door>, FabricError>>()?;
+    let ranks: Arc<[Rank]> = world.ranks().collect();
+    let neighbour = |door: &Door| Neighbour { segment: door.segment().clone(), bell: door.bell() };
+    let all: Arc<[Neighbour]> = doors.iter().map(neighbour).collect();
+    let end = |(me, door)| {
+        let threads = Threads { ranks: ranks.clone(), all: all.clone() };
+        MemTransport::new(me, world, limits, door, threads)
+    };
+    Ok(world.ranks().zip(doors).map(end).collect())
+}
+
+/// The ranks of one process.
+#[derive(Debug)]
+struct Threads {
+    ranks: Arc<[Rank]>,
+    all: Arc<[Neighbour]>,
+}
+
+impl Neighbours for Threads {
+    fn ranks(&self) -> &[Rank] {
+        &self.ranks
+    }
+
+    fn meet(&self, rank: Rank) -> io::Result<Neighbour> {
+        self.all.get(rank.index() as usize).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
 }
 
 /// One rank's end of a [`fabric`].
@@ -55,179 +91,26 @@ pub fn fabric_with(world: World, limits: FlowLimits) -> Result<Vec<MemTransport>
 pub struct MemTransport {
     me: Rank,
     world: World,
-    limits: FlowLimits,
-    doors: Arc<[Door]>,
+    door: Door,
     pool: Pool,
-    out: Peers<Outbound>,
-    /// Slots in `out` that have something queued.
-    busy: Vec<usize>,
-    /// Record bytes queued, all peers together.
-    queued: usize,
-    /// Whether a queue that refused has room again, of which the caller has not heard.
-    has_room_come: bool,
-    inbound: Peers<Inbound>,
-    /// The slot in `inbound` to look at first.
-    turn: usize,
-    /// The slot in `out` whose spent buffers are fetched next.
-    fetch: usize,
+    rings: Rings<Threads>,
     backstop: Backstop,
     is_armed: bool,
-    /// See [`Door::wake`].
-    rings_owed: u64,
-    stats: TransportStats,
-}
-
-/// The sending half of a pair.
-#[derive(Debug)]
-struct Outbound {
-    to: Rank,
-    outbox: Outbox,
-    ring: Producer<Parcel>,
-    spent: Consumer<Buffer>,
-    pair: Arc<Pair>,
-    is_busy: bool,
-    /// Whether the last send was refused for want of room.
-    has_refused: bool,
+    rung: u64,
 }
 
 impl MemTransport {
-    fn new(me: Rank, world: World, limits: FlowLimits, doors: Arc<[Door]>) -> Self {
+    fn new(me: Rank, world: World, limits: FlowLimits, door: Door, threads: Threads) -> Self {
+        let segment = door.segment().clone();
         MemTransport {
             me,
             world,
-            limits,
-            doors,
-            pool: Pool::new(KEEP_BUFFERS),
-            out: Peers::new(world),
-            busy: Vec::new(),
-            queued: 0,
-            has_room_come: false,
-            inbound: Peers::new(world),
-            turn: 0,
-            fetch: 0,
+            pool: Pool::with_blocks(KEEP_BUFFERS, segment.clone()),
+            rings: Rings::new(me, world, segment, threads, limits),
+            door,
             backstop: Backstop::default(),
             is_armed: false,
-            rings_owed: 0,
-            stats: TransportStats::default(),
-        }
-    }
-
-    /// The slot of a peer that can be sent to.
-    fn outbound(&mut self, to: Rank) -> Result<usize, SendError> {
-        let door = self
-            .doors
-            .get(to.index() as usize)
-            .filter(|door| !door.is_shut())
-            .ok_or(SendError::PeerGone(to))?;
-        let (me, limits) = (self.me, self.limits);
-        let slot = self.out.slot_or_insert_with(to, || {
-            let (ring, spent, pair, inbound) = ring_pair(me, limits.batches_on_the_way());
-            door.leave(inbound);
-            Outbound {
-                to,
-                outbox: Outbox::new(limits),
-                ring,
-                spent,
-                pair,
-                is_busy: false,
-                has_refused: false,
-            }
-        });
-        slot.ok_or(SendError::PeerGone(to))
-    }
-
-    fn enqueue(
-        &mut self,
-        to: Rank,
-        push: impl Fn(&mut Outbox, &mut Pool) -> Result<(), SendError>,
-    ) -> Result<(), SendError> {
-        let slot = self.outbound(to)?;
-        let mut before = self.out[slot].outbox.queued();
-        let mut result = push(&mut self.out[slot].outbox, &mut self.pool);
-        if result == Err(SendError::Full) {
-            self.flush(slot);
-            before = self.out[slot].outbox.queued();
-            result = push(&mut self.out[slot].outbox, &mut self.pool);
-            self.stats.refused_full += u64::from(result.is_err());
-        }
-        let peer = &mut self.out[slot];
-        self.queued += peer.outbox.queued() - before;
-        peer.has_refused = result == Err(SendError::Full);
-        if result.is_ok() {
-            if !peer.is_busy {
-                peer.is_busy = true;
-                self.busy.push(slot);
-            }
-            if peer.outbox.has_sealed() {
-                self.flush(slot);
-            }
-        }
-        result
-    }
-
-    /// Hands over what the peer's window allows.
-    fn flush(&mut self, slot: usize) {
-        let peer = &mut self.out[slot];
-        let door = &self.doors[peer.to.index() as usize];
-        let before = peer.outbox.queued();
-        peer.fetch_spent(&mut self.pool);
-        if door.is_shut() {
-            self.stats.discarded_bytes += peer.outbox.discard(&mut self.pool) as u64;
-        }
-        peer.take_credit();
-        let mut sent = false;
-        while !peer.ring.is_full() {
-            let Some((lane, buffer)) = peer.outbox.next() else { break };
-            self.stats.batches_sent += 1;
-            self.stats.bytes_sent += buffer.records().len() as u64;
-            // The ring has a free slot and no other producer.
-            sent |= peer.ring.push(Parcel { lane, buffer }).is_ok();
-        }
-        let left = before - peer.outbox.queued();
-        self.queued -= left;
-        self.has_room_come |= left > 0 && std::mem::take(&mut peer.has_refused);
-        if sent && door.ring_if(Sleep::is_asleep) {
-            self.stats.rings += 1;
-        }
-    }
-
-    /// Takes in the rings that peers have made since.
-    fn greet(&mut self) {
-        let door = &self.doors[self.me.index() as usize];
-        for inbound in door.collect() {
-            self.inbound.slot_or_insert_with(inbound.from, || inbound);
-        }
-    }
-
-    fn fetch_all_spent(&mut self) {
-        for peer in self.out.iter_mut() {
-            peer.fetch_spent(&mut self.pool);
-        }
-    }
-
-    fn has_work(&mut self) -> bool {
-        let door = &self.doors[self.me.index() as usize];
-        if door.has_mail() || self.inbound.iter_mut().any(|inbound| !inbound.ring.is_empty()) {
-            return true;
-        }
-        self.busy.iter().any(|slot| {
-            let peer = &mut self.out[*slot];
-            peer.take_credit();
-            peer.outbox.has_next()
-        })
-    }
-}
-
-impl Outbound {
-    fn fetch_spent(&mut self, pool: &mut Pool) {
-        while let Ok(buffer) = self.spent.pop() {
-            pool.put(buffer);
-        }
-    }
-
-    fn take_credit(&mut self) {
-        for lane in [Lane::Data, Lane::Control] {
-            self.outbox.credit(lane, self.pair.consumed(lane));
+            rung: 0,
         }
     }
 }
@@ -245,71 +128,43 @@ impl Transport for MemTransport {
         "mem"
     }
 
+    fn draft(&mut self) -> Draft {
+        Draft { buffer: self.pool.take() }
+    }
+
+    fn send_draft(&mut self, to: Rank, draft: &mut Draft, len: usize) -> Result<(), SendError> {
+        self.rings.enqueue(&mut self.pool, to, |outbox, pool| outbox.send_draft(pool, draft, len))
+    }
+
     fn send_run(&mut self, to: Rank, records: &[u8]) -> Result<(), SendError> {
-        self.enqueue(to, |outbox, pool| outbox.send_run(pool, records))
+        self.rings.enqueue(&mut self.pool, to, |outbox, pool| outbox.send_run(pool, records))
     }
 
     fn send(&mut self, to: Rank, kind: RecordKind, root: Rank, payload: &[u8]) -> Result<(), SendError> {
-        self.enqueue(to, |outbox, pool| outbox.send(pool, kind, root, payload))
+        self.rings.enqueue(&mut self.pool, to, |outbox, pool| outbox.send(pool, kind, root, payload))
     }
 
     fn progress(&mut self) -> Result<Pending, TransportError> {
-        let mut at = 0;
-        while let Some(&slot) = self.busy.get(at) {
-            self.flush(slot);
-            if self.out[slot].outbox.queued() == 0 {
-                self.out[slot].is_busy = false;
-                self.busy.swap_remove(at);
-            } else {
-                at += 1;
-            }
-        }
-        if self.out.len() > 0 {
-            self.fetch = (self.fetch + 1) % self.out.len();
-            self.out[self.fetch].fetch_spent(&mut self.pool);
-        }
-        Ok(Pending { bytes: self.queued })
+        Ok(Pending { bytes: self.rings.progress(&mut self.pool) })
     }
 
     fn receive(&mut self) -> Result<Option<Batch>, TransportError> {
-        if self.doors[self.me.index() as usize].has_mail() {
-            self.greet();
+        let batch = self.rings.receive();
+        if batch.is_some() {
+            self.backstop.reset();
         }
-        let peers = self.inbound.len();
-        for step in 0..peers {
-            let slot = (self.turn + step) % peers;
-            let inbound = &mut self.inbound[slot];
-            if let Ok(Parcel { lane, buffer }) = inbound.ring.pop() {
-                let from = inbound.from;
-                self.turn = slot + 1;
-                self.backstop.reset();
-                self.stats.batches_received += 1;
-                self.stats.bytes_received += buffer.records().len() as u64;
-                return Ok(Some(Batch { from, lane, buffer }));
-            }
-        }
-        Ok(None)
+        Ok(batch)
     }
 
     fn recycle(&mut self, batch: Batch) {
-        let Batch { from, lane, buffer } = batch;
-        let Some(slot) = self.inbound.slot(from) else { return self.pool.put(buffer) };
-        let inbound = &mut self.inbound[slot];
-        let charge = self.limits.charge(buffer.message_len());
-        // A full ring would only mean that the sender does not need its buffers: this one is freed.
-        let _ = inbound.spent.push(buffer);
-        inbound.pair.consume(lane, charge);
-        if self.doors[from.index() as usize].ring_if(Sleep::is_blocked) {
-            self.stats.rings += 1;
-        }
+        self.rings.recycle(batch);
     }
 
     fn arm(&mut self) -> Arm {
-        self.fetch_all_spent();
-        let door = &self.doors[self.me.index() as usize];
+        self.rings.fetch_all_spent(&mut self.pool);
         self.is_armed = true;
-        door.set(if self.queued == 0 { Sleep::Idle } else { Sleep::Blocked });
-        if std::mem::take(&mut self.has_room_come) || self.has_work() {
+        self.door.set(self.rings.sleep());
+        if self.rings.has_work(&mut self.pool) {
             self.disarm();
             return Arm::Ready;
         }
@@ -317,23 +172,16 @@ impl Transport for MemTransport {
     }
 
     fn doorbell(&self) -> BorrowedFd<'_> {
-        self.doors[self.me.index() as usize].bell.as_fd()
+        self.door.as_fd()
     }
 
     fn disarm(&mut self) {
-        if self.is_armed && self.doors[self.me.index() as usize].wake(&mut self.rings_owed) {
-            self.stats.rung += 1;
+        if std::mem::take(&mut self.is_armed) && self.door.wake() {
+            self.rung += 1;
         }
-        self.is_armed = false;
     }
 
     fn stats(&self) -> TransportStats {
-        TransportStats { buffers_made: self.pool.made(), ..self.stats }
-    }
-}
-
-impl Drop for MemTransport {
-    fn drop(&mut self) {
-        self.doors[self.me.index() as usize].shut.store(true, Ordering::Release);
+        TransportStats { buffers_made: self.pool.made(), rung: self.rung, ..self.rings.stats }
     }
 }

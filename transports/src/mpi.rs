@@ -1,24 +1,28 @@
 //! The `mpi` transport: ranks are the processes of an MPI job. Feature `mpi`.
 //!
-//! Batches are messages on a communicator of our own: started with `MPI_Isend`, matched with `MPI_Improbe`,
-//! received into pooled buffers, and never waited for. Byte credits in the batch header do what MPI does not:
-//! bound what is on the way. Idle ranks sleep and are [rung](Bells). This file initialises; what is sent is
-//! in `outgoing`, the calls of [`Transport`](crate::Transport) are in `carry`, the end is in `close`.
+//! Ranks of one host exchange batches through shared memory (`shm`). Between hosts, and everywhere where
+//! [`MpiConfig::shm`] says so, batches are messages on a communicator of our own: started with `MPI_Isend`, matched with
+//! `MPI_Improbe`, received into pooled buffers, and never waited for. Byte credits in the batch header do what MPI does
+//! not: bound what is on the way. Idle ranks sleep and are [rung](Bells). This file initialises; what is sent is in
+//! `outgoing`, the calls of [`Transport`](crate::Transport) are in `carry`, the end is in `close`.
 //!
-//! `unsafe` is in `ffi`, `requests` and `page` alone, and no type of MPI leaves this module.
+//! `unsafe` is in `ffi` and `requests` alone, and no type of MPI leaves this module.
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mvpnet_switch::{Rank, World, WorldError};
 use thiserror::Error;
 
-use crate::batch::Pool;
 use crate::credit::ReceiveWindow;
 use crate::doze::{self, Backstop};
 use crate::launcher::{LauncherMismatch, NoPmi, check_launcher, check_pmi, launcher_env};
 use crate::outbox::{FlowLimits, Outbox};
 use crate::peers::Peers;
+use crate::pool::Pool;
+use crate::shm::{Announced, Key, Neighbours, Rings};
 use crate::{TransportError, TransportStats};
 
 mod bells;
@@ -27,20 +31,20 @@ mod carry;
 mod close;
 mod far;
 mod ffi;
+mod host;
 mod hydra;
 mod leftovers;
 mod outgoing;
-mod page;
 mod requests;
 
-use bells::Announced;
 pub use bells::Bells;
 pub use close::CloseReport;
 pub use ffi::{MpiError, library_version};
 pub use leftovers::{Leftovers, leftovers};
 
 use bells::{Doorbell, PeerBell};
-use card::{CARD_LEN, Card};
+use card::{CARD_LEN, Card, Places};
+use host::Host;
 use requests::{Receives, Sends};
 
 /// Unused buffers of each size that a rank keeps.
@@ -53,11 +57,13 @@ pub struct MpiConfig {
     pub limits: FlowLimits,
     /// How ranks wake each other, the same on all ranks.
     pub bells: Bells,
+    /// Whether ranks of one host exchange batches through shared memory, the same on all ranks.
+    pub shm: bool,
 }
 
 impl Default for MpiConfig {
     fn default() -> Self {
-        MpiConfig { limits: FlowLimits::MESSAGES, bells: Bells::Auto }
+        MpiConfig { limits: FlowLimits::MESSAGES, bells: Bells::Auto, shm: true }
     }
 }
 
@@ -106,9 +112,17 @@ pub struct MpiTransport {
     world: World,
     limits: FlowLimits,
     /// The cards of all ranks as they came; read when a peer is first talked to.
-    cards: Vec<u8>,
-    neighbours: Vec<Rank>,
+    cards: Arc<[u8]>,
+    host: Host,
     hosts: Hosts,
+    /// Kept open, since neighbours open it when they first talk to this rank.
+    _segment: OwnedFd,
+    /// What is exchanged with the ranks of this host through shared memory.
+    rings: Option<Rings<Host>>,
+    /// Whether that is all there is.
+    is_all_near: bool,
+    /// Whether MPI is asked for a batch before the rings are.
+    is_mpis_turn: bool,
     doorbell: Doorbell,
     pool: Pool,
     peers: Peers<Peer>,
@@ -169,25 +183,36 @@ impl MpiTransport {
             Ok(meeting) => meeting,
             Err(error) => {
                 // Perhaps this rank alone, and then the others do not come to finalise.
-                close::finalize(mpi, &library, false, 1);
+                close::finalize(mpi, &library, None, 1);
                 return Err(error);
             }
         };
-        let Meeting { me, world, cards, doorbell, neighbours, hosts } = meeting;
+        let Meeting { me, world, cards, doorbell, segment: announced, host, hosts, can_share } = meeting;
         if let Err(error) = nix::sys::prctl::set_timerslack(1) {
             tracing::debug!(%error, "short sleeps will be longer than asked for");
         }
+        let limits = config.limits.workable();
+        let segment = doorbell.segment().clone();
+        let rings = can_share.then(|| Rings::new(me, world, segment.clone(), host.clone(), limits));
         Ok(MpiTransport {
             mpi,
             library,
             me,
             world,
-            limits: config.limits.workable(),
+            limits,
             cards,
-            neighbours,
+            is_all_near: rings.is_some() && host.ranks().len() == world.size() as usize,
+            is_mpis_turn: false,
+            pool: if rings.is_some() {
+                Pool::with_blocks(KEEP_BUFFERS, segment)
+            } else {
+                Pool::new(KEEP_BUFFERS)
+            },
+            rings,
+            host,
             hosts,
             doorbell,
-            pool: Pool::new(KEEP_BUFFERS),
+            _segment: announced,
             peers: Peers::new(world),
             busy: Vec::new(),
             queued: 0,
@@ -211,7 +236,7 @@ impl MpiTransport {
 
     /// The ranks on this host, in ascending order, this one included.
     pub fn neighbours(&self) -> &[Rank] {
-        &self.neighbours
+        self.host.ranks()
     }
 
     /// Gives rank 0's bytes to all ranks. Every rank calls it, before its frame loop.
@@ -237,10 +262,13 @@ impl MpiTransport {
 struct Meeting {
     me: Rank,
     world: World,
-    cards: Vec<u8>,
+    cards: Arc<[u8]>,
     doorbell: Doorbell,
-    neighbours: Vec<Rank>,
+    segment: OwnedFd,
+    host: Host,
     hosts: Hosts,
+    /// Whether all ranks can share memory with their neighbours, and want to.
+    can_share: bool,
 }
 
 impl Meeting {
@@ -251,35 +279,46 @@ impl Meeting {
         let me = world.rank(mpi.rank()?).expect("MPI numbers its ranks below the size (MPI 3.1, §6.2)");
         let mut key = random_key()?;
         mpi.broadcast(&mut key)?;
-        // A rank without a doorbell still takes part in the exchange, or the others would wait for ever.
-        let doorbell = Doorbell::new(config.bells, key, me.index());
-        let announced =
-            doorbell.as_ref().map_err(|_| ()).and_then(|doorbell| doorbell.announce().map_err(|_| ()));
-        let Announced { page, pipe, udp_port } = announced.unwrap_or(Announced::NOWHERE);
-        let agreement = card::fnv1a(format!("{} {:?}", env!("CARGO_PKG_VERSION"), config).as_bytes());
+        // A rank without a doorbell still takes part in the exchanges, or the others would wait for ever.
+        let bell = own_bell(world, me, key, config.bells);
         let mine = Card {
-            agreement,
+            agreement: card::fnv1a(format!("{} {:?}", env!("CARGO_PKG_VERSION"), config).as_bytes()),
             host: card::host_identity(),
             pid: std::process::id(),
             cores: u16::try_from(doze::cores()).unwrap_or(u16::MAX),
-            udp_port,
-            page,
-            pipe,
             addresses: card::host_addresses(),
+            places: bell.as_ref().map_or(Places::NOWHERE, |bell| bell.places),
         };
-        let cards = mpi.gather_to_all(&mine.to_bytes(), size as usize)?;
-        let mut doorbell = doorbell?;
+        let cards: Arc<[u8]> = mpi.gather_to_all(&mine.to_bytes(), size as usize)?.into();
+        let host = Host::new(world, key, cards.clone(), mine.host);
+        let can_share = config.shm && bell.is_ok() && host.can_meet(me);
+        let can_share = mpi.gather_to_all(&[u8::from(can_share)], size as usize)?.iter().all(|can| *can == 1);
+        let OwnBell { mut doorbell, segment, .. } = bell?;
         let hosts = Hosts::of(world, &cards);
-        if let Some(other) = world.ranks().find(|rank| card_of(&cards, *rank).agreement != agreement) {
+        if let Some(other) = world.ranks().find(|rank| card_of(&cards, *rank).agreement != mine.agreement) {
             return Err(InitError::Disagreement { me: me.index(), other: other.index() });
         }
-        let neighbours: Vec<Rank> =
-            world.ranks().filter(|rank| card_of(&cards, *rank).host == mine.host).collect();
-        if neighbours.len() == size as usize {
+        if host.ranks().len() == size as usize {
             doorbell.close_far();
         }
-        Ok(Meeting { me, world, cards, doorbell, neighbours, hosts })
+        Ok(Meeting { me, world, cards, doorbell, segment, host, hosts, can_share })
     }
+}
+
+/// How this rank can be reached.
+struct OwnBell {
+    doorbell: Doorbell,
+    segment: OwnedFd,
+    places: Places,
+}
+
+fn own_bell(world: World, me: Rank, key: Key, bells: Bells) -> io::Result<OwnBell> {
+    let (door, segment) = host::own_door(world, me, &key)?;
+    let at = |fd: &OwnedFd| Announced::of(fd).map(|announced| (announced.number, announced.inode));
+    let (segment_at, pipe) = (at(&segment)?, at(door.pipe())?);
+    let doorbell = Doorbell::new(bells, door, key, me.index())?;
+    let places = Places { segment: segment_at, pipe, udp_port: doorbell.udp_port()? };
+    Ok(OwnBell { doorbell, segment, places })
 }
 
 /// How many ranks each host has.
@@ -311,9 +350,9 @@ fn card_of(cards: &[u8], rank: Rank) -> Card {
     Card::from_bytes(card.expect("a card of every rank was gathered"))
 }
 
-fn random_key() -> io::Result<page::Key> {
+fn random_key() -> io::Result<Key> {
     use io::Read;
-    let mut key = page::Key::default();
+    let mut key = Key::default();
     std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
     Ok(key)
 }

@@ -10,8 +10,9 @@ use std::collections::VecDeque;
 
 use mvpnet_switch::Rank;
 
-use crate::batch::{BATCH_LEN, Buffer, LARGE_ROOM, Lane, Pool};
+use crate::batch::{BATCH_LEN, Buffer, Draft, LARGE_ROOM, Lane};
 use crate::credit::SendWindow;
+use crate::pool::Pool;
 use crate::records::{MAX_FRAME_LEN, RecordKind};
 use crate::{MAX_CONTROL_LEN, SendError};
 
@@ -106,6 +107,18 @@ impl Outbox {
         Ok(())
     }
 
+    /// Queues the unicast records at the beginning of a draft, `len` bytes: the draft's buffer itself where that spares
+    /// a copy, and then the draft gets another.
+    pub fn send_draft(&mut self, pool: &mut Pool, draft: &mut Draft, len: usize) -> Result<(), SendError> {
+        if !self.data.takes_whole(len) {
+            return self.send_run(pool, draft.bytes().get(..len).unwrap_or_default());
+        }
+        let mut full = std::mem::replace(&mut draft.buffer, pool.take());
+        full.fill(len);
+        self.data.push_whole(full);
+        Ok(())
+    }
+
     /// Queues one record.
     pub fn send(
         &mut self,
@@ -133,14 +146,16 @@ impl Outbox {
         [Lane::Control, Lane::Data].into_iter().find_map(|lane| Some((lane, self.queue(lane).next(&limits)?)))
     }
 
+    /// Whether what [`Outbox::next`] would give is in shared memory.
+    pub fn next_is_shared(&self) -> bool {
+        let limits = &self.limits;
+        let queue = if self.control.may_leave(limits) { &self.control } else { &self.data };
+        queue.front().is_some_and(|front| front.block().is_some())
+    }
+
     /// Takes the peer's cumulative count of consumed bytes. True where that opened the window.
     pub fn credit(&mut self, lane: Lane, consumed: u64) -> bool {
         self.queue(lane).window.credit(consumed)
-    }
-
-    /// Whether [`Outbox::next`] would give a batch.
-    pub fn has_next(&self) -> bool {
-        self.control.may_leave(&self.limits) || self.data.may_leave(&self.limits)
     }
 
     /// Whether a batch is full, so that waiting for more records gains nothing.
@@ -193,6 +208,19 @@ impl Queue {
             self.sealed.push_back(full);
         }
         Ok(self.open.get_or_insert_with(|| pool.take()))
+    }
+
+    /// Whether a batch of `len` bytes is better queued as it is. Short ones share a buffer while others wait.
+    fn takes_whole(&self, len: usize) -> bool {
+        let is_worth_it = len >= self.batch_len / 4 || (self.open.is_none() && self.sealed.is_empty());
+        is_worth_it && self.queued + len <= self.bound
+    }
+
+    /// Queues a batch. The caller has asked [`Queue::takes_whole`].
+    fn push_whole(&mut self, batch: Buffer) {
+        self.queued += batch.records().len();
+        self.sealed.extend(self.open.take());
+        self.sealed.push_back(batch);
     }
 
     fn front(&self) -> Option<&Buffer> {

@@ -3,12 +3,15 @@
 //! A record is a four-byte header, big-endian, kind in the top 8 bits and length in the low 24, and then
 //! `length` bytes. Kind 0 is a unicast frame, so a run of unicast records is byte for byte what qemu's
 //! `-netdev stream` reads and writes (qemu, `net/stream.c`: 32-bit big-endian length, then the frame), and
-//! goes to or comes from a guest's socket as it is.
+//! goes to or comes from a guest's socket as it is. In a unicast record with the flag 0x80 in its kind the frame
+//! is unfinished: in front of it, inside the record, stands the header that says what its sender has left to
+//! others (VIRTIO 1.2 §5.1.6; [`Offload::read`](mvpnet_switch::Offload::read)).
 //!
 //! This module neither allocates nor does I/O. Batches are in [`crate::batch`].
 
 use std::ops::Range;
 
+use mvpnet_switch::OFFLOAD_LEN;
 use thiserror::Error;
 
 /// Bytes of a record's header.
@@ -24,13 +27,15 @@ pub const MAX_FRAME_LEN: usize = 4096 + 65536;
 const KIND_UNICAST: u8 = 0;
 const KIND_FLOOD: u8 = 1;
 const KIND_CONTROL: u8 = 2;
+/// A unicast record with a virtio-net header in front of its frame.
+const KIND_UNFINISHED: u8 = KIND_UNICAST | 0x80;
 const LENGTH_BITS: u32 = 24;
 const LENGTH_MASK: u32 = (1 << LENGTH_BITS) - 1;
 
 /// What a record carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordKind {
-    /// One frame for the receiving rank's guest; its origin is the sender of the batch.
+    /// One frame for the receiving rank's guest, finished or not; its origin is the sender of the batch.
     Unicast,
     /// One frame on its way down the tree of the root rank that stands in front of it.
     Flood,
@@ -47,7 +52,7 @@ impl RecordKind {
         }
     }
 
-    /// Bytes that a record of this kind adds to its payload.
+    /// Bytes that a record of this kind adds to its payload, which is a finished frame or a control record's.
     pub const fn overhead(self) -> usize {
         match self {
             RecordKind::Flood => RECORD_HEADER_LEN + FLOOD_ROOT_LEN,
@@ -63,8 +68,11 @@ pub struct Record {
     pub kind: RecordKind,
     /// The root of a flood, not yet checked against the world; `None` for other kinds.
     pub root: Option<u32>,
-    /// The record with its header: adjacent unicast records make one run for a stream socket.
+    /// The record with its header: adjacent unicast records, all finished, make one run for a stream socket.
     pub whole: Range<usize>,
+    /// The virtio-net header in front of an unfinished frame, not yet read; `None` where nothing was left to
+    /// others. Always [`OFFLOAD_LEN`] bytes.
+    pub offload: Option<Range<usize>>,
     /// The frame, or a control record's payload.
     pub frame: Range<usize>,
 }
@@ -98,6 +106,12 @@ pub enum RecordError {
         /// The length in the header.
         len: usize,
     },
+    /// A record of an unfinished frame without room for its virtio-net header. The record is skipped.
+    #[error("record of {len} bytes, fewer than the {OFFLOAD_LEN} of its virtio-net header")]
+    NoOffload {
+        /// The length in the header.
+        len: usize,
+    },
 }
 
 /// Reads records from `bytes`. Any bytes are good to read: what is no record comes out as an error,
@@ -111,6 +125,23 @@ pub fn records(bytes: &[u8]) -> Records<'_> {
 pub struct Records<'a> {
     bytes: &'a [u8],
     at: usize,
+}
+
+impl Records<'_> {
+    /// The place of the next record's frame, if that record is of the common kind, a unicast frame that is finished and
+    /// whole. Otherwise it is left to [`next`](Iterator::next).
+    #[inline]
+    pub fn next_unicast(&mut self) -> Option<Range<usize>> {
+        let (header, body) = self.bytes.get(self.at..)?.split_first_chunk::<RECORD_HEADER_LEN>()?;
+        // With the kind of such a frame the header is its length.
+        let len = u32::from_be_bytes(*header) as usize;
+        if len > body.len() {
+            return None;
+        }
+        let start = self.at + RECORD_HEADER_LEN;
+        self.at = start + len;
+        Some(start..start + len)
+    }
 }
 
 impl Iterator for Records<'_> {
@@ -136,10 +167,16 @@ impl Iterator for Records<'_> {
             kind,
             root,
             whole: start..data + len,
+            offload: None,
             frame: data + skip..data + len,
         };
         Some(match kind {
             KIND_UNICAST => Ok(record(RecordKind::Unicast, None, 0)),
+            KIND_UNFINISHED if len < OFFLOAD_LEN => Err(RecordError::NoOffload { len }),
+            KIND_UNFINISHED => {
+                let offload = Some(data..data + OFFLOAD_LEN);
+                Ok(Record { offload, ..record(RecordKind::Unicast, None, OFFLOAD_LEN) })
+            }
             KIND_CONTROL => Ok(record(RecordKind::Control, None, 0)),
             KIND_FLOOD => match body[..len].first_chunk::<FLOOD_ROOT_LEN>() {
                 Some(root) => Ok(record(RecordKind::Flood, Some(u32::from_be_bytes(*root)), FLOOD_ROOT_LEN)),
@@ -152,7 +189,8 @@ impl Iterator for Records<'_> {
 
 impl std::iter::FusedIterator for Records<'_> {}
 
-/// Writes a record to the front of `out` and returns its length, or `None` where it does not fit.
+/// Writes a record of a finished frame, or of control, to the front of `out` and returns its length, or `None`
+/// where it does not fit.
 pub(crate) fn write_record(out: &mut [u8], kind: RecordKind, root: u32, payload: &[u8]) -> Option<usize> {
     let whole = kind.overhead() + payload.len();
     let len = whole - RECORD_HEADER_LEN;
@@ -176,28 +214,43 @@ mod tests {
 
     use super::*;
 
-    fn kind() -> impl Strategy<Value = RecordKind> {
-        prop_oneof![Just(RecordKind::Unicast), Just(RecordKind::Flood), Just(RecordKind::Control)]
+    /// Kinds, and whether there is a virtio-net header.
+    fn kind() -> impl Strategy<Value = (RecordKind, bool)> {
+        prop_oneof![
+            any::<bool>().prop_map(|has_offload| (RecordKind::Unicast, has_offload)),
+            Just((RecordKind::Flood, false)),
+            Just((RecordKind::Control, false)),
+        ]
+    }
+
+    /// A record as it stands in a run; `payload` begins with the virtio-net header where there is one.
+    fn push((kind, has_offload): (RecordKind, bool), root: u32, payload: &[u8], bytes: &mut Vec<u8>) {
+        let at = bytes.len();
+        let len = kind.overhead() + payload.len();
+        bytes.resize(at + len, 0);
+        assert_eq!(write_record(&mut bytes[at..], kind, root, payload), Some(len));
+        bytes[at] |= if has_offload { 0x80 } else { 0 };
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_read_back(
-            wanted in prop::collection::vec((kind(), any::<u32>(), prop::collection::vec(any::<u8>(), 0..200)), 0..20)
+            wanted in prop::collection::vec((kind(), any::<u32>(), prop::collection::vec(any::<u8>(), OFFLOAD_LEN..200)), 0..20)
         ) {
             let mut bytes = Vec::new();
             for (kind, root, payload) in &wanted {
-                let at = bytes.len();
-                bytes.resize(at + kind.overhead() + payload.len(), 0);
-                prop_assert_eq!(write_record(&mut bytes[at..], *kind, *root, payload), Some(bytes.len() - at));
+                push(*kind, *root, payload, &mut bytes);
             }
             let found: Vec<Record> = records(&bytes).collect::<Result<_, _>>().expect("only whole records were written");
             prop_assert_eq!(found.len(), wanted.len());
             let mut at = 0;
-            for (record, (kind, root, payload)) in found.iter().zip(&wanted) {
+            for (record, ((kind, has_offload), root, payload)) in found.iter().zip(&wanted) {
                 prop_assert_eq!(record.kind, *kind);
                 prop_assert_eq!(record.root, (*kind == RecordKind::Flood).then_some(*root));
-                prop_assert_eq!(&bytes[record.frame.clone()], &payload[..]);
+                let (offload, frame) = payload.split_at(if *has_offload { OFFLOAD_LEN } else { 0 });
+                prop_assert_eq!(record.offload.clone().map(|at| &bytes[at]), has_offload.then_some(offload));
+                prop_assert_eq!(&bytes[record.frame.clone()], frame);
+                prop_assert_eq!(record.whole.end, record.frame.end);
                 prop_assert_eq!(record.whole.start, at);
                 at = record.whole.end;
             }
@@ -209,6 +262,7 @@ mod tests {
             let mut items = 0;
             for record in records(&bytes).flatten() {
                 prop_assert!(bytes.get(record.frame.clone()).is_some() && record.whole.end <= bytes.len());
+                prop_assert!(record.offload.is_none_or(|at| at.len() == OFFLOAD_LEN && at.end == record.frame.start));
             }
             for _ in records(&bytes) {
                 items += 1;
@@ -218,11 +272,11 @@ mod tests {
 
         #[test]
         fn short_lengths_and_odd_kinds_never_panic(
-            words in prop::collection::vec((0u8..4, 0u32..12), 0..40), tail in prop::collection::vec(any::<u8>(), 0..12)
+            words in prop::collection::vec((0u8..4, any::<bool>(), 0u32..16), 0..40), tail in prop::collection::vec(any::<u8>(), 0..12)
         ) {
             let mut bytes = Vec::new();
-            for (kind, len) in words {
-                bytes.extend_from_slice(&((u32::from(kind) << 24) | len).to_be_bytes());
+            for (kind, flag, len) in words {
+                bytes.extend_from_slice(&((u32::from(kind) << 24) | (u32::from(flag) << 31) | len).to_be_bytes());
                 bytes.extend(std::iter::repeat_n(0xa5, len as usize));
             }
             bytes.extend_from_slice(&tail);
@@ -230,6 +284,20 @@ mod tests {
                 prop_assert!(bytes.get(record.frame).is_some());
             }
         }
+    }
+
+    #[test]
+    fn the_common_kind_is_read_by_itself_and_others_are_left() {
+        let bytes = b"\0\0\0\x01a\0\0\0\0\x02\0\0\x01z\0\0\0\x01b\0\0\0\x09c";
+        let mut records = records(bytes);
+        assert_eq!(
+            [records.next_unicast(), records.next_unicast(), records.next_unicast()],
+            [Some(4..5), Some(9..9), None]
+        );
+        assert!(matches!(records.next(), Some(Ok(Record { kind: RecordKind::Control, .. }))));
+        assert_eq!([records.next_unicast(), records.next_unicast()], [Some(18..19), None]);
+        assert_eq!(records.next(), Some(Err(RecordError::RecordCut { len: 9, left: 1 })));
+        assert_eq!(records.next_unicast(), None);
     }
 
     #[test]
@@ -250,6 +318,32 @@ mod tests {
             Ok((RecordKind::Control, 15..16))
         );
         assert_eq!(found.len(), 3);
+    }
+
+    #[test]
+    fn an_unfinished_frame_is_behind_its_header() {
+        let bytes =
+            [&b"\x80\0\0\x0e"[..], &[7; OFFLOAD_LEN], b"fr", b"\x80\0\0\x0b", &[7; 11], b"\0\0\0\0"].concat();
+        let found: Vec<_> = records(&bytes).collect();
+        let record = |whole, offload, frame: Range<usize>| Record {
+            kind: RecordKind::Unicast,
+            root: None,
+            whole,
+            offload,
+            frame,
+        };
+        assert_eq!(found[0], Ok(record(0..18, Some(4..16), 16..18)));
+        assert_eq!(found[1], Err(RecordError::NoOffload { len: 11 }));
+        assert_eq!(found[2], Ok(record(33..37, None, 37..37)));
+        assert_eq!(found.len(), 3);
+    }
+
+    #[test]
+    fn floods_and_control_are_always_finished() {
+        for kind in [0x81, 0x82] {
+            let bytes = [&[kind, 0, 0, 20][..], &[0; 20]].concat();
+            assert_eq!(records(&bytes).collect::<Vec<_>>(), [Err(RecordError::UnknownKind { kind })]);
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | `header`, `mtu`, `refusal` | the format, its overhead, what is refused |
-//! | `layout`, `entropy`, `checksum`, `offload` | inside a frame: its flow, and what its sender left to a network card |
+//! | `entropy`, `offload` | inside a frame: its flow, and what its sender left to a network card |
 //! | `table`, `intake` | what a datagram means; pure |
 //! | `outgoing` | what leaves in one system call; pure |
 //! | `socket`, `vtep` | sockets and the VTEP over them |
@@ -29,13 +29,11 @@
 //! | `probe` | questions to a peer |
 
 mod carrier;
-mod checksum;
 mod entropy;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod header;
 mod intake;
-mod layout;
 mod mesh;
 mod mtu;
 mod offload;

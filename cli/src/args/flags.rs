@@ -186,9 +186,25 @@ pub struct Flags {
     #[command(flatten)]
     pub guests: GuestFlags,
 
-    /// How frames pass between qemu and mvpnet [default: stream]
-    #[arg(short, long, value_name = "stream|dgram", help_heading = NETWORK)]
+    /// How frames pass between qemu and mvpnet [default: auto]
+    ///
+    /// vhost-user: through the guest's memory, which mvpnet shares; a guest may leave checksums, and cutting TCP into
+    /// segments, to the receiver of its frames. stream, dgram: through a socket. auto: the fastest that is known to
+    /// work here; -D INFO writes to the log (-L) which and why.
+    #[arg(short, long, value_name = "auto|vhost-user|stream|dgram", help_heading = NETWORK)]
     pub net: Option<OsString>,
+
+    /// Guests finish their frames themselves: nothing is left to others on vhost-user links
+    #[arg(long, help_heading = NETWORK)]
+    pub no_offload: bool,
+
+    /// Ranks of one host exchange frames through MPI too, not through shared memory
+    #[arg(long, help_heading = NETWORK)]
+    pub no_shm: bool,
+
+    /// adaptive: ranks without work sleep; spin: they go on looking, a core each [default: adaptive]
+    #[arg(long, value_name = "adaptive|spin", help_heading = NETWORK)]
+    pub progress: Option<OsString>,
 
     /// MTU of the guests' network, 576 to 65535; guests learn it [default: 1500]
     ///
@@ -307,4 +323,11 @@ pub struct Flags {
     /// only; any other is a directory, made if absent, that takes capture[.JOB].RANK.pcapng of each rank.
     #[arg(long, value_name = "PATH", allow_hyphen_values = true, help_heading = LOGS)]
     pub capture: Vec<OsString>,
+
+    /// sent: capture frames as guests send them; wire: finished, and no longer than the MTU [default: sent]
+    ///
+    /// On vhost-user links guests leave checksums and segments to others: a frame as it is sent may have 64 KiB and a
+    /// checksum that Wireshark finds wrong.
+    #[arg(long, value_name = "sent|wire", help_heading = LOGS)]
+    pub capture_frames: Option<OsString>,
 }

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mvpnet_node::frame_loop::{CapturedFrames, Progress};
 use mvpnet_qemu_driver::image::ImageSpec;
 use mvpnet_qemu_driver::readiness::ReadyWhen;
 use mvpnet_qemu_driver::{Accel, AccelRequest};
@@ -77,6 +78,14 @@ pub struct Shared {
     pub mtu: Option<u32>,
     /// `--mac-policy`.
     pub mac_policy: MacPolicy,
+    /// Not `--no-offload`.
+    pub offload: bool,
+    /// Not `--no-shm`.
+    pub shm: bool,
+    /// `--progress`.
+    pub waiting: Progress,
+    /// `--capture-frames`.
+    pub captured_frames: CapturedFrames,
     /// Whether progress is to be shown.
     pub progress: bool,
     /// What guests are told.
@@ -302,7 +311,12 @@ fn shared(flags: &Flags, application: Vec<OsString>) -> Result<Shared, Usage> {
     Ok(Shared {
         application,
         job: one("--job", &flags.job, values::job)?,
-        net: one("--net", &flags.net, values::net)?.unwrap_or(NetKind::Stream),
+        net: one("--net", &flags.net, values::net)?.unwrap_or(NetKind::Auto),
+        offload: !flags.no_offload,
+        shm: !flags.no_shm,
+        waiting: one("--progress", &flags.progress, values::progress)?.unwrap_or_default(),
+        captured_frames: one("--capture-frames", &flags.capture_frames, values::capture_frames)?
+            .unwrap_or_default(),
         accel: one("--kvm", &flags.kvm, values::kvm)?.unwrap_or(AccelRequest::Auto),
         wrapper: one("--wrapper", &flags.wrapper, values::raw)?,
         qemu: one("--qemu", &flags.qemu, values::raw)?.unwrap_or_else(|| "qemu-system-x86_64".into()),

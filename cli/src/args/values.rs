@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mvpnet_node::frame_loop::{CapturedFrames, Progress};
 use mvpnet_qemu_driver::AccelRequest;
 use mvpnet_qemu_driver::image::{ImageSpec, ImageSpecError};
 use mvpnet_qemu_driver::readiness::ReadyWhen;
@@ -37,13 +38,29 @@ const DISK_MAX: u64 = 1 << 50;
 /// The longest time, in seconds: ten years.
 const SECONDS_MAX: f64 = 10.0 * 365.0 * 86400.0;
 
-/// Which of qemu's socket netdevs the guests' frames go through.
+/// Which of qemu's netdevs the guests' frames go through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetKind {
+    /// The fastest that is known to work.
+    Auto,
     /// A stream of frames with their lengths.
     Stream,
     /// A datagram per frame.
     Dgram,
+    /// The guest's own memory.
+    VhostUser,
+}
+
+impl NetKind {
+    /// As it is typed, and as qemu has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NetKind::Auto => "auto",
+            NetKind::Stream => "stream",
+            NetKind::Dgram => "dgram",
+            NetKind::VhostUser => "vhost-user",
+        }
+    }
 }
 
 /// Where a rank's capture goes.
@@ -141,13 +158,31 @@ pub fn kvm(value: &OsStr) -> Result<AccelRequest, ValueError> {
 /// `--net`.
 pub fn net(value: &OsStr) -> Result<NetKind, ValueError> {
     let text = text(value)?;
-    match text.to_ascii_lowercase().as_str() {
-        "stream" => Ok(NetKind::Stream),
-        "dgram" => Ok(NetKind::Dgram),
-        _ if text.parse::<u32>().is_ok() => Err(ValueError::Expected(
-            "stream or dgram; the number of guests is mpirun's -n, or -N after `mvpnet up`",
+    const KINDS: [NetKind; 4] = [NetKind::Auto, NetKind::VhostUser, NetKind::Stream, NetKind::Dgram];
+    match KINDS.into_iter().find(|kind| text.eq_ignore_ascii_case(kind.name())) {
+        Some(kind) => Ok(kind),
+        None if text.parse::<u32>().is_ok() => Err(ValueError::Expected(
+            "auto, vhost-user, stream or dgram; the number of guests is mpirun's -n, or -N after `mvpnet up`",
         )),
-        _ => Err(ValueError::Expected("stream or dgram")),
+        None => Err(ValueError::Expected("auto, vhost-user, stream or dgram")),
+    }
+}
+
+/// `--progress`.
+pub fn progress(value: &OsStr) -> Result<Progress, ValueError> {
+    match text(value)?.to_ascii_lowercase().as_str() {
+        "adaptive" => Ok(Progress::Adaptive),
+        "spin" => Ok(Progress::Spin),
+        _ => Err(ValueError::Expected("adaptive or spin")),
+    }
+}
+
+/// `--capture-frames`.
+pub fn capture_frames(value: &OsStr) -> Result<CapturedFrames, ValueError> {
+    match text(value)?.to_ascii_lowercase().as_str() {
+        "sent" => Ok(CapturedFrames::AsSent),
+        "wire" => Ok(CapturedFrames::AsOnAWire),
+        _ => Err(ValueError::Expected("sent or wire")),
     }
 }
 

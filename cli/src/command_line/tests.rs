@@ -89,7 +89,7 @@ fn everything_has_its_documented_default() {
     let options = only("-i x");
     let shared = &options.shared;
     assert_eq!((options.memory_mib, options.smp.as_str(), options.cpu.as_deref()), (4096, "1", None));
-    assert_eq!((shared.net, shared.accel, shared.mtu()), (NetKind::Stream, AccelRequest::Auto, 1500));
+    assert_eq!((shared.net, shared.accel, shared.mtu()), (NetKind::Auto, AccelRequest::Auto, 1500));
     assert_eq!((shared.mac_policy, options.ready), (MacPolicy::Learn, ReadyWhen::Ssh));
     assert_eq!(
         (options.log_level, shared.stderr_level, options.log_buffer),

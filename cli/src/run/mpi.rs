@@ -49,10 +49,12 @@ pub fn run(options: &Options) -> ExitCode {
     // One asks for all: a batch system does not like to be asked by thousands.
     let asks = launcher.is_none_or(|launcher| launcher.rank == 0);
     let facts = SlurmEnv::read().filter(|_| asks).map(|env| slurm::facts(&env));
-    let joined = MpiTransport::init(MpiConfig::default()).and_then(|transport| {
-        let slurm = slurm_of_all(&transport, facts)?;
-        Ok((transport, slurm))
-    });
+    let joined = MpiTransport::init(MpiConfig { shm: options.shared.shm, ..MpiConfig::default() }).and_then(
+        |transport| {
+            let slurm = slurm_of_all(&transport, facts)?;
+            Ok((transport, slurm))
+        },
+    );
     let (transport, slurm) = match joined {
         Ok(joined) => joined,
         Err(error) => return no_mpi(&error, launcher.map(|launcher| launcher.rank)),

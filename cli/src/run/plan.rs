@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use mvpnet_node::job::{ApplicationPlan, Children, GuestPlan, Numbers, Problem};
 use mvpnet_qemu_driver::accel::{Accel, KvmProbe};
 use mvpnet_qemu_driver::image::{self, ImageSpec, Overlays, PlanContext};
-use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_qemu_driver::names::socket_path;
 use mvpnet_qemu_driver::readiness::ReadyTimes;
 use mvpnet_qemu_driver::spec::{DirectBoot, Machine, UserNet};
@@ -14,10 +13,11 @@ use mvpnet_qemu_driver::supervise::{KeeperSpec, Leftover, StopLadder};
 use mvpnet_switch::{Config, Rank, Topology, World};
 
 use super::keys::{Briefing, home};
+use super::link;
 use super::problem::{unable, usage, wrong};
 use super::seed::Configuration;
 use super::share::{SharePlan, shares};
-use crate::args::{NetKind, RankOptions, Shared, check};
+use crate::args::{RankOptions, Shared, check};
 use crate::logs::file_in;
 
 /// A rank's parts, planned.
@@ -122,11 +122,11 @@ pub fn plan(options: &RankOptions, seat: Seat, leftovers: Vec<Leftover>) -> Resu
         ..Machine::new(me, world)
     };
     let guest = GuestPlan {
+        link: link::kind(shared, &machine.qemu, accel, machine.mtu),
         machine,
         seed,
         images: images(options, me)?,
         no_exec: !shared.guests.exec,
-        link: link_kind(shared.net),
         tap: None,
         socket_dir: shared.socket_dir.clone(),
         ready_when: options.ready.clone(),
@@ -167,13 +167,6 @@ fn application(options: &RankOptions, children: Children) -> Option<ApplicationP
 /// `KIND[.JOB].RANK.log` in the log directory.
 fn log_file(options: &RankOptions, kind: &str) -> PathBuf {
     file_in(&options.shared.log_dir, kind, options.shared.job.as_deref(), options.rank, "log")
-}
-
-fn link_kind(net: NetKind) -> LinkKind {
-    match net {
-        NetKind::Stream => LinkKind::Stream,
-        NetKind::Dgram => LinkKind::Dgram,
-    }
 }
 
 /// The plans of a rank's images, each checked by itself.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mvpnet_node::capture::{self, Capture, Destination, Tap};
 use mvpnet_node::clock::Clock;
 use mvpnet_node::control::{DirectoryError, JobDirectory};
-use mvpnet_node::frame_loop::{Event, LoopEnd, LoopHandle, RankLoop, mailbox};
+use mvpnet_node::frame_loop::{CapturedFrames, Event, LoopEnd, LoopHandle, Progress, RankLoop, mailbox};
 use mvpnet_node::job::{Chief, EndWish, HostTap, Notice, Problem, RankSetup};
 use mvpnet_qemu_driver::supervise::Leftover;
 use mvpnet_switch::{Rank, Switch, World};
@@ -41,6 +41,8 @@ pub struct LoopPart {
     tap: Option<Tap>,
     capture: Option<Capture>,
     mailbox: mvpnet_node::frame_loop::Mailbox,
+    waiting: Progress,
+    captured_frames: CapturedFrames,
     /// What people call the rank.
     number: Rank,
 }
@@ -133,7 +135,9 @@ impl RankParts {
             briefed: None,
             lifeline: false,
         };
-        (LoopPart { switch, tap, capture, mailbox, number: seat.number() }, setup)
+        let (waiting, captured_frames) = (options.shared.waiting, options.shared.captured_frames);
+        let number = seat.number();
+        (LoopPart { switch, tap, capture, mailbox, waiting, captured_frames, number }, setup)
     }
 }
 
@@ -156,8 +160,9 @@ pub fn placed(setup: RankSetup, directory: &Result<JobDirectory, DirectoryError>
 impl LoopPart {
     /// Runs the frame loop on this thread, until its control plane stops it; then completes the capture.
     pub fn run<T: Transport>(self, transport: T) -> LoopEnd<T> {
-        let Self { switch, tap, capture, mailbox, number } = self;
-        let mut end = RankLoop::new(switch, transport, Clock::start(), mailbox, tap).run();
+        let Self { switch, tap, capture, mailbox, waiting, captured_frames, number } = self;
+        let frame_loop = RankLoop::new(switch, transport, Clock::start(), mailbox, tap);
+        let mut end = frame_loop.with_progress(waiting).with_captured_frames(captured_frames).run();
         drop(end.tap.take());
         if let Err(imbalance) = end.switch.counters().check() {
             tracing::error!("the counters do not balance: {imbalance}");

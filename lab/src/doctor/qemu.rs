@@ -36,6 +36,14 @@ pub struct Qemus {
     pub elsewhere: Vec<Qemu>,
 }
 
+impl Qemu {
+    /// Asks the program at `path` for its version.
+    pub fn at(system: &System, path: PathBuf) -> Self {
+        let version = version(&system.run(&path, &["--version"]));
+        Qemu { path, version }
+    }
+}
+
 impl Qemus {
     /// Looks along `path`, and where else it may be.
     pub fn read(system: &System, path: &OsStr) -> Self {
@@ -50,10 +58,7 @@ impl Qemus {
         let elsewhere = elsewhere.into_iter().chain([PathBuf::from(OFF_THE_PATH)]);
         let elsewhere: Vec<PathBuf> =
             elsewhere.filter(|path| is_program(path) && !on_path.contains(path)).collect();
-        let ask = |path: PathBuf| {
-            let version = version(&system.run(&path, &["--version"]));
-            Qemu { path, version }
-        };
+        let ask = |path: PathBuf| Qemu::at(system, path);
         Self {
             on_path: on_path.into_iter().map(ask).collect(),
             elsewhere: elsewhere.into_iter().map(ask).collect(),

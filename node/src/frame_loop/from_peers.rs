@@ -4,9 +4,12 @@
 use mvpnet_switch::{
     Delivery, DropReason, Ingress, Instant, MacAddr, MacOwner, PortId, Rank, Topology, Verdict,
 };
-use mvpnet_transports::{Batch, Record, RecordKind, Transport, TransportError, records};
+use mvpnet_transports::{
+    Batch, Record, RecordError, RecordKind, Records, Transport, TransportError, records,
+};
 
-use super::guest_port::{Admission, Share};
+use super::guest_port::Admission;
+use super::share::Share;
 use super::{Event, RankLoop, Work};
 use crate::capture::{Direction, Port};
 
@@ -32,10 +35,13 @@ impl<T: Transport> RankLoop<T> {
 
     fn take_batch(&mut self, now: Instant, batch: Batch, admission: Admission) {
         let mut share = self.guest.as_mut().map(|guest| guest.empty_share()).unwrap_or_default();
-        let from = batch.from();
-        let whole = self.ingress(from, Delivery::Unicast);
-        for record in records(batch.bytes()) {
+        let whole = self.ingress(batch.from(), Delivery::Unicast);
+        let mut rest = records(batch.bytes());
+        while let Some(record) = self.take_unicast(now, &batch, &mut rest, admission, &mut share) {
             match record {
+                Ok(Record { offload: Some(_), whole: place, .. }) => {
+                    self.take_unfinished_from(now, whole, batch.bytes(), place, admission, &mut share);
+                }
                 Ok(record) => self.take_peer_record(now, &batch, record, admission, &mut share),
                 Err(_) => {
                     // Where the next record begins is unknown: the rest of the batch is lost.
@@ -46,8 +52,36 @@ impl<T: Transport> RankLoop<T> {
         }
         match &mut self.guest {
             Some(guest) if !share.is_empty() => guest.push_batch(now, batch, share),
-            _ => self.core.transport.recycle(batch),
+            guest => {
+                guest.iter_mut().for_each(|guest| guest.put_share(std::mem::take(&mut share)));
+                self.core.transport.recycle(batch);
+            }
         }
+    }
+
+    /// Takes records as long as they are of the common kind: up to the first that is not, which is returned.
+    fn take_unicast(
+        &mut self,
+        now: Instant,
+        batch: &Batch,
+        rest: &mut Records<'_>,
+        admission: Admission,
+        share: &mut Share,
+    ) -> Option<Result<Record, RecordError>> {
+        let ingress = self.ingress(batch.from(), Delivery::Unicast);
+        while let Some(place) = rest.next_unicast() {
+            let frame = &batch.bytes()[place.clone()];
+            let verdict = self.core.switch.decide(now, ingress, frame, frame.len());
+            self.core.capture_inbound(Port::Transport, frame, &verdict);
+            let is_common = verdict == Verdict::Forward(PortId::Guest) && admission == Admission::Room;
+            if is_common && !share.is_copied {
+                share.add_unicast(place);
+                self.core.capture(Port::Guest, Direction::Outbound, frame, None);
+            } else if self.is_for_guest(now, ingress, frame, verdict, admission) {
+                self.add_to(share, now, frame, |share| share.add_unicast(place));
+            }
+        }
+        rest.next()
     }
 
     fn take_peer_record(
@@ -74,7 +108,29 @@ impl<T: Transport> RankLoop<T> {
             }
         };
         let verdict = self.core.switch.decide(now, ingress, frame, frame.len());
-        self.core.capture(Port::Transport, Direction::Inbound, frame, verdict.drop_reason());
+        self.core.capture_inbound(Port::Transport, frame, &verdict);
+        if self.is_for_guest(now, ingress, frame, verdict, admission) {
+            self.add_to(share, now, frame, |share| share.add(&record));
+        }
+    }
+
+    /// Gives the guest its copy: the place in the batch, or, once the batch is copied, the frame itself.
+    fn add_to(&mut self, share: &mut Share, now: Instant, frame: &[u8], add: impl FnOnce(&mut Share)) {
+        match &mut self.guest {
+            Some(guest) if share.is_copied => guest.push_frame(now, frame, false),
+            _ => add(share),
+        }
+    }
+
+    /// Does what the switch says about a peer's frame. True where the guest is to be given a copy by the caller.
+    pub(super) fn is_for_guest(
+        &mut self,
+        now: Instant,
+        ingress: Ingress,
+        frame: &[u8],
+        verdict: Verdict,
+        admission: Admission,
+    ) -> bool {
         let for_guest = match verdict {
             Verdict::Forward(PortId::Guest) => true,
             Verdict::Flood(flood) => {
@@ -88,19 +144,20 @@ impl<T: Transport> RankLoop<T> {
             | Verdict::Drop(_) => false,
         };
         if !for_guest {
-            return;
+            return false;
         }
         match admission {
             Admission::ByLinks => self.travel(now, self.sender(ingress, frame), frame),
             Admission::Room => {
-                share.add(&record);
                 self.core.capture(Port::Guest, Direction::Outbound, frame, None);
+                return true;
             }
             Admission::Absent => self.core.account(PortId::Guest, frame, Some(self.absence())),
             Admission::Slow | Admission::Wait => {
                 self.core.account(PortId::Guest, frame, Some(DropReason::QueueFull));
             }
         }
+        false
     }
 
     /// Where a frame that the transport says is `from` a rank came in: what is from this rank itself came out of the

@@ -5,16 +5,16 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::ops::Range;
 
-use mvpnet_qemu_driver::links::{GuestLink, LinkKind, PREFIX_LEN};
+use mvpnet_qemu_driver::links::{GuestLink, LinkKind};
 use mvpnet_switch::{DropReason, Instant, PortId, Tally};
-use mvpnet_transports::{Batch, Record, RecordKind, Transport};
+use mvpnet_transports::{Batch, Transport};
 use nix::errno::Errno;
 
 use super::core::Core;
 use super::mailbox::GuestEnd;
 use super::patience::GUEST_PATIENCE;
+use super::share::{Share, append, write_prefix};
 
 /// Octets that may wait for the guest, beyond which nothing is taken from peers: at 1 Gbit/s two
 /// milliseconds' worth.
@@ -48,18 +48,11 @@ pub(super) enum Admission {
     ByLinks,
 }
 
-/// The guest's share of a batch: runs of records, ready to be written as they stand.
-#[derive(Debug, Default)]
-pub(super) struct Share {
-    runs: Vec<Range<usize>>,
-    /// Frames in front of which the prefix must be written: a flood's root stands there.
-    unprefixed: Vec<Range<usize>>,
-    frames: u64,
-    octets: usize,
-    /// Frames that the link could not carry; they are in the books already.
-    unsendable: Tally,
-    /// Whether the books know nothing of its frames: second copies, made by a link.
-    is_extra: bool,
+impl Admission {
+    /// Whether frames for the guest are lost.
+    pub(super) fn is_loss(self) -> bool {
+        matches!(self, Admission::Slow | Admission::Wait | Admission::Absent)
+    }
 }
 
 #[derive(Debug)]
@@ -86,7 +79,8 @@ pub(super) struct GuestPort {
     /// Frames of all shares in the queue, and how many there may be.
     frames: u64,
     most_frames: u64,
-    connected: bool,
+    /// Frames in the queue that the link could not carry; they are in the books already.
+    unsendable: Tally,
     spare_shares: Vec<Share>,
     spare_buffers: Vec<Vec<u8>>,
 }
@@ -101,7 +95,7 @@ impl GuestPort {
             written: 0,
             frames: 0,
             most_frames,
-            connected: false,
+            unsendable: Tally::default(),
             spare_shares: Vec::new(),
             spare_buffers: Vec::new(),
         })
@@ -112,12 +106,15 @@ impl GuestPort {
         !self.queue.is_empty()
     }
 
+    /// Prepares the link for a sleep; true where there is work already.
+    pub(super) fn arm(&mut self, receives: bool) -> bool {
+        let writes = self.has_waiting();
+        self.link.arm(receives, writes)
+    }
+
     pub(super) fn admission(&mut self, now: Instant) -> Admission {
-        if !self.connected {
-            self.connected = self.link.has_peer();
-            if !self.connected {
-                return Admission::Absent;
-            }
+        if !self.link.has_peer() {
+            return Admission::Absent;
         }
         if !self.is_full() {
             return Admission::Room;
@@ -138,10 +135,42 @@ impl GuestPort {
     /// Queues the guest's share of `batch`.
     pub(super) fn push_batch(&mut self, now: Instant, mut batch: Batch, mut share: Share) {
         for frame in share.unprefixed.drain(..) {
-            let length = u32::try_from(frame.len()).expect("a record's length has 24 bits");
-            batch.bytes_mut()[frame.start - PREFIX_LEN..frame.start].copy_from_slice(&length.to_be_bytes());
+            write_prefix(batch.bytes_mut(), frame.start, frame.len());
         }
         self.push(Queued { payload: Payload::Batch(batch), share, since: now });
+    }
+
+    /// Queues copies of what a share has so far of a batch, whose other frames are to be copied one by one.
+    pub(super) fn copy_share(&mut self, now: Instant, batch: &[u8], share: &mut Share) {
+        let mut copy = self.empty_share();
+        let mut bytes = self.spare_buffers.pop().unwrap_or_default();
+        bytes.clear();
+        let mut unprefixed = share.unprefixed.drain(..).peekable();
+        for run in share.runs.drain(..) {
+            let begin = bytes.len();
+            bytes.extend_from_slice(&batch[run.clone()]);
+            while let Some(frame) = unprefixed.next_if(|frame| frame.start < run.end) {
+                write_prefix(&mut bytes[begin..], frame.start - run.start, frame.len());
+            }
+        }
+        drop(unprefixed);
+        copy.runs.push(0..bytes.len());
+        copy.octets = bytes.len();
+        copy.tally = share.tally;
+        share.clear();
+        share.is_copied = true;
+        if copy.is_empty() {
+            self.spare_buffers.push(bytes);
+            self.put_share(copy);
+        } else {
+            self.push(Queued { payload: Payload::Owned(bytes), share: copy, since: now });
+        }
+    }
+
+    /// Takes back a share.
+    pub(super) fn put_share(&mut self, mut share: Share) {
+        share.clear();
+        self.spare_shares.push(share);
     }
 
     /// Queues the switch's answer to the guest, or drops it when there is no room.
@@ -168,7 +197,7 @@ impl GuestPort {
                 share.runs.clear();
                 share.runs.push(0..bytes.len());
                 share.octets = bytes.len();
-                share.frames += 1;
+                share.tally += frame.len();
                 self.waiting += added;
                 self.frames += 1;
             }
@@ -183,14 +212,14 @@ impl GuestPort {
         let mut share = self.empty_share();
         share.runs.push(0..bytes.len());
         share.octets = bytes.len();
-        share.frames = 1;
+        share.tally += frame.len();
         share.is_extra = is_extra;
         self.push(Queued { payload: Payload::Owned(bytes), share, since: now });
     }
 
     fn push(&mut self, queued: Queued) {
         self.waiting += queued.share.octets;
-        self.frames += queued.share.frames;
+        self.frames += queued.share.tally.frames;
         self.queue.push_back(queued);
     }
 
@@ -219,20 +248,36 @@ impl GuestPort {
             }
         }
         let wrote = self.link.write(&slices[..count])?;
-        if wrote.unsendable_frames > 0
-            && let Some(first) = self.queue.front_mut()
-        {
-            let lost = Tally { frames: wrote.unsendable_frames, bytes: (wrote.octets - PREFIX_LEN) as u64 };
-            if first.share.is_extra {
-                core.faults.duplicates_lost += lost.frames;
-            } else {
-                first.share.unsendable.frames += lost.frames;
-                first.share.unsendable.bytes += lost.bytes;
-                core.switch.egress_drop_all(PortId::Guest, DropReason::TooLong, lost);
-            }
+        if wrote.unsendable.frames > 0 {
+            self.lose(core, wrote.unsendable);
         }
         self.advance(core, wrote.octets);
         Ok(wrote.octets)
+    }
+
+    /// Enters frames that the link could not carry into the books. They count as sent when their shares are done with, and
+    /// are taken off there.
+    #[cold]
+    fn lose<T: Transport>(&mut self, core: &mut Core<T>, lost: Tally) {
+        if self.queue.front().is_some_and(|first| first.share.is_extra) {
+            core.faults.duplicates_lost += lost.frames;
+            return;
+        }
+        self.unsendable.frames += lost.frames;
+        self.unsendable.bytes += lost.bytes;
+        core.switch.egress_drop_all(PortId::Guest, DropReason::TooLong, lost);
+    }
+
+    /// What is left of a share's frames without those that the link could not carry.
+    fn settle(&mut self, share: Tally) -> Tally {
+        let lost = std::mem::take(&mut self.unsendable);
+        if lost.frames == 0 {
+            return share;
+        }
+        // A write may have lost frames of several shares.
+        let (frames, bytes) = (lost.frames.min(share.frames), lost.bytes.min(share.bytes));
+        self.unsendable = Tally { frames: lost.frames - frames, bytes: lost.bytes - bytes };
+        Tally { frames: share.frames - frames, bytes: share.bytes - bytes }
     }
 
     fn advance<T: Transport>(&mut self, core: &mut Core<T>, octets: usize) {
@@ -241,10 +286,12 @@ impl GuestPort {
         while let Some(first) = self.queue.front()
             && self.written >= first.share.octets
         {
-            self.written -= first.share.octets;
-            self.frames -= first.share.frames;
-            if !first.share.is_extra {
-                core.switch.sent_all(PortId::Guest, first.share.tally());
+            let Share { octets, tally, is_extra, .. } = first.share;
+            self.written -= octets;
+            self.frames -= tally.frames;
+            if !is_extra {
+                let sent = self.settle(tally);
+                core.switch.sent_all(PortId::Guest, sent);
             }
             if let Some(done) = self.queue.pop_front() {
                 self.reuse(core, done);
@@ -252,22 +299,22 @@ impl GuestPort {
         }
     }
 
-    fn reuse<T: Transport>(&mut self, core: &mut Core<T>, mut done: Queued) {
+    fn reuse<T: Transport>(&mut self, core: &mut Core<T>, done: Queued) {
         match done.payload {
             Payload::Batch(batch) => core.transport.recycle(batch),
             Payload::Owned(bytes) => self.spare_buffers.push(bytes),
         }
-        done.share.clear();
-        self.spare_shares.push(done.share);
+        self.put_share(done.share);
     }
 
     /// Drops and counts everything that waits.
     pub(super) fn discard<T: Transport>(&mut self, core: &mut Core<T>) {
         while let Some(queued) = self.queue.pop_front() {
             if queued.share.is_extra {
-                core.faults.duplicates_lost += queued.share.frames;
+                core.faults.duplicates_lost += queued.share.tally.frames;
             } else {
-                core.switch.egress_drop_all(PortId::Guest, DropReason::GuestGone, queued.share.tally());
+                let lost = self.settle(queued.share.tally);
+                core.switch.egress_drop_all(PortId::Guest, DropReason::GuestGone, lost);
             }
             self.reuse(core, queued);
         }
@@ -277,55 +324,11 @@ impl GuestPort {
     }
 }
 
-/// Puts a frame with its prefix behind what is there; returns how many octets that were.
-fn append(bytes: &mut Vec<u8>, frame: &[u8]) -> usize {
-    let length = u32::try_from(frame.len()).expect("a frame's length has 24 bits");
-    bytes.extend_from_slice(&length.to_be_bytes());
-    bytes.extend_from_slice(frame);
-    PREFIX_LEN + frame.len()
-}
-
 impl Queued {
     fn bytes(&self) -> &[u8] {
         match &self.payload {
             Payload::Batch(batch) => batch.bytes(),
             Payload::Owned(bytes) => bytes,
         }
-    }
-}
-
-impl Share {
-    /// Adds a record's frame; records must be added in the order in which they stand in the batch.
-    #[inline]
-    pub(super) fn add(&mut self, record: &Record) {
-        let start = record.frame.start - PREFIX_LEN;
-        match self.runs.last_mut() {
-            Some(last) if last.end == start => last.end = record.frame.end,
-            _ => self.runs.push(start..record.frame.end),
-        }
-        if record.kind == RecordKind::Flood {
-            self.unprefixed.push(record.frame.clone());
-        }
-        self.frames += 1;
-        self.octets += record.frame.end - start;
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.frames == 0
-    }
-
-    /// The frames that were not entered into the books before.
-    fn tally(&self) -> Tally {
-        let bytes = self.octets as u64 - PREFIX_LEN as u64 * self.frames;
-        Tally { frames: self.frames - self.unsendable.frames, bytes: bytes - self.unsendable.bytes }
-    }
-
-    fn clear(&mut self) {
-        self.runs.clear();
-        self.unprefixed.clear();
-        self.frames = 0;
-        self.octets = 0;
-        self.unsendable = Tally::default();
-        self.is_extra = false;
     }
 }

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use mvpnet_qemu_driver::links::LinkKind;
-use mvpnet_switch::Rank;
+use mvpnet_switch::{Control, Rank};
 use mvpnet_transports::link::Change;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -81,6 +81,16 @@ pub enum Event {
     GuestGone,
     /// The transport failed and the loop has ended.
     TransportFailed(String),
+}
+
+impl Event {
+    /// What the control plane is told of what a guest has told the job; of the rest there is nothing to be done.
+    pub(super) fn of(control: Control) -> Option<Event> {
+        match control {
+            Control::Shutdown => Some(Event::ShutdownAddress),
+            Control::DhcpRelease | Control::DhcpDecline => None,
+        }
+    }
 }
 
 /// The control plane's end.

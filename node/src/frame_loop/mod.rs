@@ -18,26 +18,31 @@ mod from_peers;
 mod guest_port;
 mod mailbox;
 mod patience;
+mod share;
 pub(crate) mod spin;
+mod unfinished;
 mod wait;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use mvpnet_switch::{DropReason, Instant, PortId, Rank, Switch};
-use mvpnet_transports::{RecordKind, SendError, Transport, TransportError};
+use mvpnet_transports::offload::Finisher;
+use mvpnet_transports::{Draft, RecordKind, SendError, Transport, TransportError};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::capture::Tap;
 use crate::clock::Clock;
 use core::Core;
-use faults::{FaultCounts, Faults};
+use faults::Faults;
 use from_guest::Run;
 use guest_port::GuestPort;
 pub use mailbox::{Command, Event, GuestEnd, LoopHandle, Mailbox, SESSION_ROOM};
 
 pub use crate::mailbox::mailbox;
+pub use core::CapturedFrames;
 use patience::Patience;
+pub use spin::Progress;
 use spin::Spin;
 
 /// Messages of the control plane that wait for the transport, at most; beyond it the newest is lost. Parts of
@@ -59,6 +64,10 @@ pub struct RankLoop<T> {
     core: Core<T>,
     mailbox: Mailbox,
     guest: Option<GuestPort>,
+    /// Where the guest's frames are read into.
+    draft: Draft,
+    /// What does the work that a frame's sender has left to others.
+    finisher: Finisher,
     /// The run of the guest's frames that is being collected.
     open: Option<Run>,
     /// A run whose destination had no room yet; nothing is read from the guest before it has gone.
@@ -102,11 +111,14 @@ pub struct LoopEnd<T> {
 
 impl<T: Transport> RankLoop<T> {
     /// A loop that runs when [`run`](Self::run) is called. It starts without a guest.
-    pub fn new(switch: Switch, transport: T, clock: Clock, mailbox: Mailbox, tap: Option<Tap>) -> Self {
+    pub fn new(switch: Switch, mut transport: T, clock: Clock, mailbox: Mailbox, tap: Option<Tap>) -> Self {
+        let draft = transport.draft();
         Self {
-            core: Core { switch, transport, clock, tap, faults: FaultCounts::default() },
+            core: Core::new(switch, transport, clock, tap),
             mailbox,
             guest: None,
+            draft,
+            finisher: Finisher::new(),
             open: None,
             stalled: None,
             patience: BTreeMap::new(),
@@ -119,6 +131,17 @@ impl<T: Transport> RankLoop<T> {
             last_work: Instant::ZERO,
             stopping: false,
         }
+    }
+
+    /// The same loop, which waits for work in this way.
+    pub fn with_progress(self, progress: Progress) -> Self {
+        Self { spin: Spin::new(progress), ..self }
+    }
+
+    /// The same loop, which captures frames in this form.
+    pub fn with_captured_frames(mut self, captured_frames: CapturedFrames) -> Self {
+        self.core.captured_frames = captured_frames;
+        self
     }
 
     /// Runs until told to [stop](Command::Stop), or until the transport fails.
@@ -210,12 +233,22 @@ impl<T: Transport> RankLoop<T> {
                     // Who asked may have given up.
                     let _ = applied.send(());
                 }
-                Command::Counters(reply) => drop(reply.send(self.core.counters())),
+                Command::Counters(reply) => drop(reply.send(self.counters())),
                 Command::Stop => self.stopping = true,
             }
         }
         self.send_outbox();
         work
+    }
+
+    /// All counters by name.
+    fn counters(&self) -> Vec<(String, u64)> {
+        let mut counters = self.core.counters();
+        if let Some(guest) = &self.guest {
+            counters
+                .extend(guest.link.stats().into_iter().map(|(name, value)| (format!("link.{name}"), value)));
+        }
+        counters
     }
 
     fn send_outbox(&mut self) {

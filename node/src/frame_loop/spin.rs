@@ -10,6 +10,16 @@ use std::time::Duration;
 
 use mvpnet_switch::Instant;
 
+/// What a loop without work does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    /// It polls for a while and then sleeps.
+    #[default]
+    Adaptive,
+    /// It goes on polling, and takes a core that nobody else wants.
+    Spin,
+}
+
 /// How long to poll after the last work. More than the round trip of two ranks that sleep, or both would
 /// stay asleep between frames: with 30 µs a conversation that has fallen into that state does not leave it.
 const SPIN: Duration = Duration::from_micros(100);
@@ -38,20 +48,26 @@ pub(super) fn awaits_room(now: Instant, last_work: Instant) -> bool {
 /// Whether to poll for work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spin {
+    progress: Progress,
     not_before: Instant,
     pause: Duration,
 }
 
 impl Default for Spin {
     fn default() -> Self {
-        Self { not_before: Instant::ZERO, pause: FIRST_PAUSE }
+        Self::new(Progress::Adaptive)
     }
 }
 
 impl Spin {
+    /// Polling that has not begun.
+    pub(crate) fn new(progress: Progress) -> Self {
+        Self { progress, not_before: Instant::ZERO, pause: FIRST_PAUSE }
+    }
+
     /// Whether to poll once more at `now`, when there was work last at `last_work`.
     pub(crate) fn goes_on(&self, now: Instant, last_work: Instant) -> bool {
-        now >= self.not_before && now.saturating_since(last_work) < SPIN
+        self.progress == Progress::Spin || (now >= self.not_before && now.saturating_since(last_work) < SPIN)
     }
 
     /// A yield took from `before` to `after`.
@@ -94,6 +110,13 @@ mod tests {
         spin.paid();
         spin.yielded(at(40_000), at(43_000));
         assert!(spin.goes_on(at(53_000), at(52_990)));
+    }
+
+    #[test]
+    fn who_is_told_to_spin_never_sleeps() {
+        let mut spin = Spin::new(Progress::Spin);
+        spin.yielded(at(0), at(3_000));
+        assert!(spin.goes_on(at(1_000_000), at(0)));
     }
 
     #[test]

@@ -28,6 +28,10 @@ impl<T: Transport> RankLoop<T> {
             return;
         }
         if self.spin.goes_on(now, self.last_work) {
+            // Who never sleeps hands on what was captured in between.
+            if let Some(tap) = &mut self.core.tap {
+                tap.flush_due(self.core.clock.unix_ns(now));
+            }
             let before = self.core.clock.now();
             std::thread::yield_now();
             self.spin.yielded(before, self.core.clock.now());
@@ -44,8 +48,11 @@ impl<T: Transport> RankLoop<T> {
         // A batch that may not be taken now would keep `arm` from sleeping: the guest is slow to take
         // what it has, and the loop waits for that.
         let guest_full = self.guest.as_mut().is_some_and(|guest| guest.admission(now) == Admission::Wait);
+        let receives = self.stalled.is_none();
+        let link_has_work = self.guest.as_mut().is_some_and(|guest| guest.arm(receives));
         match self.core.transport.arm() {
             Arm::Ready if !guest_full => {}
+            _ if link_has_work => {}
             Arm::Ready => self.sleep(FULL_SLEEP),
             Arm::Sleep { at_most } => {
                 let at_most = flush_within.map_or(at_most, |within| at_most.min(within));
@@ -53,6 +60,9 @@ impl<T: Transport> RankLoop<T> {
             }
         }
         self.core.transport.disarm();
+        if let Some(guest) = &mut self.guest {
+            guest.link.disarm();
+        }
     }
 
     /// How long until the next frame comes over a link to a guest that has room for it.
@@ -74,9 +84,7 @@ impl<T: Transport> RankLoop<T> {
         let timeout = Some(TimeSpec::from_duration(at_most));
         // EINTR and whatever else ends the sleep early costs one more turn.
         let rung = if let Some(guest) = &self.guest {
-            let mut interest = PollFlags::empty();
-            interest.set(PollFlags::POLLIN, self.stalled.is_none());
-            interest.set(PollFlags::POLLOUT, guest.has_waiting());
+            let interest = guest.link.interest(self.stalled.is_none(), guest.has_waiting());
             let mut fds = [mailbox, doorbell, PollFd::new(guest.link.fd(), interest)];
             let _ = ppoll(&mut fds, timeout, None);
             fds[0].any()

@@ -9,10 +9,10 @@ use std::time::Duration;
 use mvpnet_qemu_driver::VmSpec;
 use mvpnet_qemu_driver::argv;
 use mvpnet_qemu_driver::image::{CopyHold, ImageError, ImagePlan, Progress};
-use mvpnet_qemu_driver::links::{EndsError, LinkKind, bind_dgram, listen_stream, pair};
+use mvpnet_qemu_driver::links::{EndsError, LinkKind, bind_dgram, listen_stream, pair, vhost_user};
 use mvpnet_qemu_driver::names::{SocketPathError, socket_path};
 use mvpnet_qemu_driver::ports::{PortError, PortReservation, reserve, step};
-use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, GuestFd, StreamEnd};
+use mvpnet_qemu_driver::spec::{ClusterNet, DgramEnd, GuestFd, StreamEnd, VhostUserEnd};
 use mvpnet_qemu_driver::supervise::{Guest, GuestFds, Keeper, Launch, Leftover, SuperviseError};
 
 use super::messages::Phase;
@@ -37,8 +37,8 @@ pub(super) enum BootError {
     Supervise(#[from] SuperviseError),
     #[error("{what}: {error}")]
     Io { what: String, error: std::io::Error },
-    #[error("qemu did not connect to {} within {} s", path.display(), CONNECT.as_secs())]
-    NotConnected { path: PathBuf },
+    #[error("qemu did not connect to {at} within {} s", CONNECT.as_secs())]
+    NotConnected { at: String },
     #[error("no configuration for the guest: {0}")]
     Seed(String),
     #[error("the job ended first")]
@@ -67,7 +67,8 @@ enum Ours {
     },
     Listener {
         listener: std::os::unix::net::UnixListener,
-        path: PathBuf,
+        /// What it is called in messages.
+        at: String,
     },
     /// The kernel has it.
     Nothing,
@@ -101,6 +102,7 @@ impl Boot {
         };
         let keeper = self.keeper.as_ref().expect("a keeper starts one guest");
         let mut fds = GuestFds::new();
+        let kind = briefing.agreed(plan.link);
         let Link { net, ours } = make_link(plan, keeper, &mut fds).await?;
         let qmp = fds
             .add_qmp()
@@ -114,17 +116,17 @@ impl Boot {
         spec.machine.seed = self.seed.clone().or(spec.machine.seed);
         let ours = match ours {
             Ours::Socket { socket, guest_path } => {
-                handle.send(Command::Attach(GuestEnd { kind: plan.link, socket, guest_path }));
+                handle.send(Command::Attach(GuestEnd { kind, socket, guest_path }));
                 None
             }
             Ours::Nothing => None,
-            Ours::Listener { listener, path } => Some((listener, path)),
+            Ours::Listener { listener, at } => Some((listener, at)),
         };
         let guest = self.launch(plan, &spec, fds).await?;
-        if let Some((listener, path)) = ours {
-            match accept(listener, path, &guest).await {
+        if let Some((listener, at)) = ours {
+            match accept(listener, at, &guest).await {
                 Ok(socket) => {
-                    handle.send(Command::Attach(GuestEnd { kind: plan.link, socket, guest_path: None }));
+                    handle.send(Command::Attach(GuestEnd { kind, socket, guest_path: None }));
                 }
                 Err(error) => {
                     // qemu's own complaint says more than its absence.
@@ -241,22 +243,20 @@ async fn make_link(plan: &GuestPlan, keeper: &Keeper, fds: &mut GuestFds) -> Res
     if let Some(tap) = &plan.tap {
         return Ok(Link { net: ClusterNet::Tap(tap.interface.clone()), ours: Ours::Nothing });
     }
-    let Some(dir) = &plan.socket_dir else {
-        let (ours, theirs) = pair(plan.link)?;
-        let theirs = fds.add(theirs);
-        let net = match plan.link {
-            LinkKind::Stream => ClusterNet::Stream(StreamEnd::Inherited(theirs)),
-            LinkKind::Dgram => ClusterNet::Dgram(DgramEnd::Inherited(theirs)),
-        };
-        return Ok(Link { net, ours: Ours::Socket { socket: ours, guest_path: None } });
-    };
+    let Some(dir) = &plan.socket_dir else { return inherited_link(plan.link, fds) };
     let path = |kind| socket_path(dir, kind, plan.machine.job.as_deref(), plan.machine.rank);
     match plan.link {
-        LinkKind::Stream => {
-            let switch = path("stream")?;
+        LinkKind::Stream | LinkKind::VhostUser(_) => {
+            let is_stream = plan.link == LinkKind::Stream;
+            let switch = path(if is_stream { "stream" } else { "switch" })?;
             guard_fresh(keeper, &switch).await?;
-            let ours = Ours::Listener { listener: listen_stream(&switch)?, path: switch.clone() };
-            Ok(Link { net: ClusterNet::Stream(StreamEnd::Path(switch)), ours })
+            let ours = Ours::Listener { listener: listen_stream(&switch)?, at: switch.display().to_string() };
+            let net = if is_stream {
+                ClusterNet::Stream(StreamEnd::Path(switch))
+            } else {
+                ClusterNet::VhostUser(VhostUserEnd::Path(switch))
+            };
+            Ok(Link { net, ours })
         }
         LinkKind::Dgram => {
             let (switch, guest) = (path("switch")?, path("guest")?);
@@ -266,6 +266,30 @@ async fn make_link(plan: &GuestPlan, keeper: &Keeper, fds: &mut GuestFds) -> Res
             Ok(Link { net: ClusterNet::Dgram(DgramEnd::Paths { guest, switch }), ours })
         }
     }
+}
+
+/// A link whose socket has no path.
+fn inherited_link(kind: LinkKind, fds: &mut GuestFds) -> Result<Link, BootError> {
+    let mut both_ends = || -> Result<_, BootError> {
+        let (ours, theirs) = pair(kind)?;
+        Ok((Ours::Socket { socket: ours, guest_path: None }, fds.add(theirs)))
+    };
+    Ok(match kind {
+        LinkKind::Stream => {
+            let (ours, theirs) = both_ends()?;
+            Link { net: ClusterNet::Stream(StreamEnd::Inherited(theirs)), ours }
+        }
+        LinkKind::Dgram => {
+            let (ours, theirs) = both_ends()?;
+            Link { net: ClusterNet::Dgram(DgramEnd::Inherited(theirs)), ours }
+        }
+        LinkKind::VhostUser(_) => {
+            // qemu connects itself, by a descriptor that it inherits.
+            let (listener, named) = vhost_user::listen()?;
+            let net = ClusterNet::VhostUser(VhostUserEnd::Inherited(fds.add(named)));
+            Link { net, ours: Ours::Listener { listener, at: "the socket that it inherits".into() } }
+        }
+    })
 }
 
 /// Has a socket removed at the end. One that stands there with nobody behind it, from a job that was on a
@@ -294,17 +318,17 @@ fn is_stale(socket: &Path) -> bool {
 /// Waits for qemu's connection, unless qemu ends first.
 async fn accept(
     listener: std::os::unix::net::UnixListener,
-    path: PathBuf,
+    at: String,
     guest: &Guest,
 ) -> Result<OwnedFd, BootError> {
-    let io = |error| BootError::Io { what: format!("waiting for qemu on {}", path.display()), error };
+    let io = |error| BootError::Io { what: format!("waiting for qemu on {at}"), error };
     listener.set_nonblocking(true).map_err(io)?;
     let listener = tokio::net::UnixListener::from_std(listener).map_err(io)?;
     tokio::select! {
         accepted = tokio::time::timeout(CONNECT, listener.accept()) => match accepted {
             Ok(Ok((stream, _))) => Ok(OwnedFd::from(stream.into_std().map_err(io)?)),
             Ok(Err(error)) => Err(io(error)),
-            Err(_) => Err(BootError::NotConnected { path: path.clone() }),
+            Err(_) => Err(BootError::NotConnected { at: at.clone() }),
         },
         end = guest.ended() => Err(refused(end.to_string())),
     }

@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::messages::{CounterList, Failure, Order, Phase, Problem, Report};
+use super::messages::{CounterList, Failure, Offloads, Order, Phase, Problem, Report};
 use crate::control::JobState;
 
 /// What the coordinator wants done.
@@ -74,6 +74,7 @@ enum Stage {
 struct RankState {
     host: Option<String>,
     problem: Option<Problem>,
+    takes: Option<Offloads>,
     ready: bool,
     off: bool,
     counters: Option<CounterList>,
@@ -112,9 +113,10 @@ impl Coordinator {
     pub fn report(&mut self, rank: u32, report: Report) -> Vec<Action> {
         let Some(state) = self.ranks.get_mut(rank as usize) else { return Vec::new() };
         match report {
-            Report::Hello { host, problem } => {
+            Report::Hello { host, problem, takes } => {
                 state.host = Some(host);
                 state.problem = problem;
+                state.takes = Some(takes);
                 self.gathered()
             }
             Report::Phase(phase) => {
@@ -184,7 +186,8 @@ impl Coordinator {
             self.stage = Stage::Booting;
             let hosts = self.ranks.iter().filter_map(|rank| rank.host.clone()).collect();
             let fullest_host_ranks = self.fullest_host_ranks();
-            let start = Order::Start { fullest_host_ranks, briefing: self.briefing.take() };
+            let offloads = self.ranks.iter().filter_map(|rank| rank.takes).fold(Offloads::ALL, Offloads::and);
+            let start = Order::Start { fullest_host_ranks, briefing: self.briefing.take(), offloads };
             return vec![Action::AnnounceHosts(hosts), Action::Order(start)];
         }
         let usage = problems.iter().any(|(problem, _)| problem.usage);

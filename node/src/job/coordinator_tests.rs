@@ -3,11 +3,12 @@
 use super::*;
 
 fn hello(host: &str) -> Report {
-    Report::Hello { host: host.into(), problem: None }
+    Report::Hello { host: host.into(), problem: None, takes: Offloads::ALL }
 }
 
 fn bad_hello(text: &str, usage: bool) -> Report {
-    Report::Hello { host: "h0".into(), problem: Some(Problem { text: text.into(), usage, of_job: false }) }
+    let problem = Some(Problem { text: text.into(), usage, of_job: false });
+    Report::Hello { host: "h0".into(), problem, takes: Offloads::ALL }
 }
 
 fn ready() -> Report {
@@ -42,7 +43,10 @@ fn guests_start_when_every_rank_is_there_and_the_fullest_host_is_counted() {
     assert_eq!(job.report(0, hello("h0")), vec![]);
     assert_eq!(job.report(2, hello("h1")), vec![]);
     let actions = job.report(1, hello("h1"));
-    assert_eq!(orders(&actions), vec![Order::Start { fullest_host_ranks: 2, briefing: None }]);
+    assert_eq!(
+        orders(&actions),
+        vec![Order::Start { fullest_host_ranks: 2, briefing: None, offloads: Offloads::ALL }]
+    );
 }
 
 #[test]
@@ -129,4 +133,22 @@ fn the_first_cause_gives_the_code() {
 #[test]
 fn a_report_from_outside_the_world_is_ignored() {
     assert_eq!(Coordinator::new(1, false).report(1, ready()), vec![]);
+}
+
+#[test]
+fn guests_may_leave_to_others_what_every_rank_takes() {
+    let mut job = Coordinator::new(3, false);
+    let takes = |checksum, segmentation| Report::Hello {
+        host: "h0".into(),
+        problem: None,
+        takes: Offloads { checksum, segmentation },
+    };
+    job.report(0, takes(true, true));
+    job.report(1, takes(true, false));
+    let actions = job.report(2, takes(true, true));
+    let offloads = orders(&actions).into_iter().find_map(|order| match order {
+        Order::Start { offloads, .. } => Some(offloads),
+        _ => None,
+    });
+    assert_eq!(offloads, Some(Offloads { checksum: true, segmentation: false }));
 }

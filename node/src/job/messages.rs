@@ -55,6 +55,28 @@ pub struct Failure {
     pub console: Vec<String>,
 }
 
+/// What guests may leave to the receivers of their frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offloads {
+    /// Checksums.
+    pub checksum: bool,
+    /// Cutting TCP and UDP into segments.
+    pub segmentation: bool,
+}
+
+impl Offloads {
+    /// All that there are.
+    pub const ALL: Self = Offloads { checksum: true, segmentation: true };
+
+    /// What both take.
+    pub fn and(self, other: Self) -> Self {
+        Offloads {
+            checksum: self.checksum && other.checksum,
+            segmentation: self.segmentation && other.segmentation,
+        }
+    }
+}
+
 /// A rank's counters by name.
 pub type CounterList = Vec<(String, u64)>;
 
@@ -67,6 +89,8 @@ pub enum Report {
         host: String,
         /// What keeps it from starting.
         problem: Option<Problem>,
+        /// What may be left to be done to frames that come to it.
+        takes: Offloads,
     },
     /// The guest got this far.
     Phase(Phase),
@@ -95,6 +119,8 @@ pub enum Order {
         fullest_host_ranks: u32,
         /// What rank 0 wants all guests' configurations to be made from: see [`HostSeed`](super::plan::HostSeed).
         briefing: Option<String>,
+        /// What guests may leave to others: what every rank takes.
+        offloads: Offloads,
     },
     /// Power the guests down.
     Shutdown {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use mvpnet_qemu_driver::image::ImagePlan;
 use mvpnet_qemu_driver::links::LinkKind;
+use mvpnet_qemu_driver::links::vhost_user::Offers;
 use mvpnet_qemu_driver::readiness::{ReadyTimes, ReadyWhen};
 use mvpnet_qemu_driver::spec::Machine;
 use mvpnet_qemu_driver::supervise::{KeeperSpec, Leftover, StopLadder};
 
 use super::children::Children;
+use super::messages::Offloads;
 
 /// A tap interface for a guest.
 #[derive(Clone)]
@@ -50,10 +52,33 @@ impl fmt::Debug for HostSeed {
 pub(super) struct Briefing {
     /// Ranks on the host that has most of them.
     pub(super) fullest_host_ranks: u32,
+    /// What guests may leave to the receivers of their frames.
+    pub(super) offloads: Offloads,
     /// From rank 0, for [`HostSeed`].
     pub(super) text: Option<String>,
     /// The directory of the process's part of the job.
     pub(super) directory: Option<PathBuf>,
+}
+
+impl Briefing {
+    /// The guest's link, whose driver is offered what every rank takes.
+    pub(super) fn agreed(&self, link: LinkKind) -> LinkKind {
+        let Offloads { checksum, segmentation } = self.offloads;
+        match link {
+            LinkKind::VhostUser(offers) => LinkKind::VhostUser(Offers { checksum, segmentation, ..offers }),
+            LinkKind::Stream | LinkKind::Dgram => link,
+        }
+    }
+}
+
+impl GuestPlan {
+    /// What may be left to be done to frames that come to the guest. What its link does not take, the switch does.
+    pub(super) fn takes(&self) -> Offloads {
+        match self.link {
+            LinkKind::VhostUser(Offers { checksum, segmentation, .. }) => Offloads { checksum, segmentation },
+            LinkKind::Stream | LinkKind::Dgram => Offloads::ALL,
+        }
+    }
 }
 
 /// Everything that decides how a guest is run.

@@ -22,7 +22,7 @@ use super::about::About;
 use super::application::ApplicationPlan;
 use super::changes::Changes;
 use super::guest::{GuestNote, GuestOrder, GuestTask, GuestWays};
-use super::messages::{CounterList, Failure, Message, Order, Phase, Problem, Report};
+use super::messages::{CounterList, Failure, Message, Offloads, Order, Phase, Problem, Report};
 use super::numbers::Numbers;
 use super::plan::{Briefing, GuestPlan};
 use super::signals::EndWish;
@@ -171,6 +171,7 @@ pub async fn live(setup: RankSetup) -> RankEnd {
     let lifeline = Lifeline::new(setup.lifeline, me, world);
     let has_taps = guest.as_ref().is_some_and(|plan| plan.tap.is_some());
     let facts = Facts::of(host.clone(), guest.as_ref());
+    let takes = guest.as_ref().map_or(Offloads::ALL, GuestPlan::takes);
     let chief = chief.map(|chief| {
         let about = About::new(world.size(), numbers, guest.as_ref());
         ChiefState::new(chief, Changes::new(world, numbers, about).with_taps(has_taps))
@@ -199,7 +200,7 @@ pub async fn live(setup: RankSetup) -> RankEnd {
         briefed,
         lifeline,
     };
-    life.report(Report::Hello { host, problem }).await;
+    life.report(Report::Hello { host, problem, takes }).await;
     while life.end.is_none() {
         tokio::select! {
             Some(event) = events.recv() => life.on_event(event).await,
@@ -338,14 +339,18 @@ impl RankLife {
 
     async fn obey(&mut self, order: Order) {
         match order {
-            Order::Start { fullest_host_ranks, briefing } => {
+            Order::Start { fullest_host_ranks, briefing, offloads } => {
                 if let Some(hear) = self.briefed.take() {
                     hear(briefing.as_deref());
                 }
                 if let Some((plan, keeper)) = self.plan.take() {
                     let ways = GuestWays { handle: self.handle.clone(), sessions: self.sessions.clone() };
-                    let briefing =
-                        Briefing { fullest_host_ranks, text: briefing, directory: self.directory.clone() };
+                    let briefing = Briefing {
+                        fullest_host_ranks,
+                        offloads,
+                        text: briefing,
+                        directory: self.directory.clone(),
+                    };
                     self.guest = Some(GuestTask::start(plan, keeper, ways, briefing));
                 }
             }

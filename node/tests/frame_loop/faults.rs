@@ -8,7 +8,7 @@ use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_switch::MacAddr;
 use tokio::sync::oneshot;
 
-use crate::ranks::{DEADLINE, Node, counter, counters_now, frame, start, stop};
+use crate::ranks::{DEADLINE, Node, counter, counters_now, frame, kinds, start, stop};
 
 /// How long a frame that must not come is waited for.
 const SILENCE: Duration = Duration::from_millis(20);
@@ -40,7 +40,7 @@ fn wait_for_count(node: &Node, name: &str, count: u64) {
 
 #[test]
 fn a_partition_parts_unicast_and_broadcast_until_it_heals() {
-    for kind in [LinkKind::Stream, LinkKind::Dgram] {
+    for kind in kinds() {
         let mut nodes = start(4, kind);
         change(&nodes, "partition 0,1 | 2,3");
         send(&mut nodes, 0, 2, b"to the other side");
@@ -85,7 +85,7 @@ fn a_latency_is_kept_to_and_frames_that_are_on_their_way_stay_in_order() {
 
 #[test]
 fn what_a_link_loses_doubles_or_damages_is_counted() {
-    for kind in [LinkKind::Stream, LinkKind::Dgram] {
+    for kind in kinds() {
         let mut nodes = start(2, kind);
         change(&nodes, "link 0->1 loss=100%");
         (0..5).for_each(|_| drop(send(&mut nodes, 0, 1, b"lost")));

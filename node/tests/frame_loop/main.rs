@@ -9,6 +9,7 @@
 
 mod faults;
 mod ranks;
+mod unfinished;
 
 use std::io::Write;
 use std::time::{Duration, Instant as WallInstant};
@@ -17,11 +18,11 @@ use mvpnet_node::frame_loop::{Command, Event};
 use mvpnet_qemu_driver::links::LinkKind;
 use mvpnet_switch::{DropReason, MacAddr};
 
-use ranks::{DEADLINE, Guest, counter, counters_now, frame, start, stop};
+use ranks::{DEADLINE, Guest, counter, counters_now, frame, kinds, start, stop};
 
 #[test]
 fn unicast_reaches_its_rank_only_in_both_kinds_of_link() {
-    for kind in [LinkKind::Stream, LinkKind::Dgram] {
+    for kind in kinds() {
         let mut nodes = start(3, kind);
         let (from, to) = (nodes[0].rank.mac(), nodes[2].rank.mac());
         for len in [46, 1500, 700] {
@@ -36,7 +37,7 @@ fn unicast_reaches_its_rank_only_in_both_kinds_of_link() {
 
 #[test]
 fn a_broadcast_reaches_every_other_guest_once() {
-    for kind in [LinkKind::Stream, LinkKind::Dgram] {
+    for kind in kinds() {
         let mut nodes = start(7, kind);
         let sent = frame(MacAddr::BROADCAST, nodes[3].rank.mac(), b"to all");
         nodes[3].guest.send(&sent);
@@ -71,7 +72,7 @@ fn an_arp_request_is_answered_by_the_switch() {
 
 #[test]
 fn a_guest_that_does_not_read_stalls_nobody_else() {
-    for kind in [LinkKind::Stream, LinkKind::Dgram] {
+    for kind in kinds() {
         let mut nodes = start(3, kind);
         let (me, slow, quick) = (nodes[0].rank.mac(), nodes[1].rank.mac(), nodes[2].rank.mac());
         let began = WallInstant::now();

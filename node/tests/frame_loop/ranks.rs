@@ -1,15 +1,19 @@
 //! Ranks with their frame loops in threads, and sockets in place of guests.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mvpnet_node::clock::Clock;
 use mvpnet_node::frame_loop::{Command, Event, GuestEnd, LoopEnd, LoopHandle, RankLoop, mailbox};
+use mvpnet_qemu_driver::links::vhost_user::Offers;
+use mvpnet_qemu_driver::links::vhost_user::front::{Front, FrontConfig};
 use mvpnet_qemu_driver::links::{LinkKind, pair};
-use mvpnet_switch::{Config, MacAddr, Rank, Switch, World};
+use mvpnet_switch::{Config, MacAddr, OFFLOAD_LEN, Rank, Switch, World};
 use mvpnet_transports::mem::{MemTransport, fabric};
+use nix::poll::{PollFd, PollFlags, poll};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -26,6 +30,46 @@ pub struct Node {
 pub enum Guest {
     Stream(UnixStream),
     Dgram(UnixDatagram),
+    VhostUser(Box<Driver>),
+}
+
+/// A guest's driver of its network card.
+pub struct Driver {
+    front: Front,
+    came: VecDeque<([u8; OFFLOAD_LEN], Vec<u8>)>,
+}
+
+impl Driver {
+    /// Sends a frame of which something may be left to be done.
+    pub fn send(&mut self, header: Option<&[u8; OFFLOAD_LEN]>, frame: &[u8]) {
+        let until = Instant::now() + DEADLINE;
+        while self.front.send([(header, frame)]) == 0 {
+            assert!(Instant::now() < until, "the switch takes nothing");
+            self.front.reclaim();
+            std::thread::yield_now();
+        }
+    }
+
+    /// The next frame with its header, or `None` when none comes within `wait`.
+    pub fn receive(&mut self, wait: Duration) -> Option<([u8; OFFLOAD_LEN], Vec<u8>)> {
+        let until = Instant::now() + wait;
+        loop {
+            let came = &mut self.came;
+            self.front.receive(|header, frame| came.push_back((*header, frame.to_vec())));
+            if !self.came.is_empty() || Instant::now() > until {
+                return self.came.pop_front();
+            }
+            if !self.front.arm(true, false) {
+                let _ = poll(&mut [PollFd::new(self.front.fd(), PollFlags::POLLIN)], 10u16);
+            }
+            self.front.disarm();
+        }
+    }
+}
+
+/// All kinds of links.
+pub fn kinds() -> [LinkKind; 3] {
+    [LinkKind::Stream, LinkKind::Dgram, LinkKind::VhostUser(Offers::default())]
 }
 
 impl Guest {
@@ -37,6 +81,7 @@ impl Guest {
                 socket.write_all(&record).unwrap();
             }
             Self::Dgram(socket) => drop(socket.send(frame).unwrap()),
+            Self::VhostUser(driver) => driver.send(None, frame),
         }
     }
 
@@ -44,6 +89,7 @@ impl Guest {
     pub fn receive(&mut self, wait: Duration) -> Option<Vec<u8>> {
         let mut frame = vec![0; 70_000];
         match self {
+            Self::VhostUser(driver) => return driver.receive(wait).map(|(_, frame)| frame),
             Self::Stream(socket) => {
                 socket.set_read_timeout(Some(wait)).unwrap();
                 let mut prefix = [0; 4];
@@ -76,6 +122,17 @@ pub fn start(size: u32, kind: LinkKind) -> Vec<Node> {
     world.ranks().zip(ends).map(|(rank, transport)| start_one(rank, world, transport, kind)).collect()
 }
 
+/// Ranks with a kind of link each.
+pub fn start_mixed(kinds: &[LinkKind]) -> Vec<Node> {
+    let world = World::new(kinds.len() as u32).unwrap();
+    let ends = fabric(world).unwrap().into_iter().zip(kinds);
+    world
+        .ranks()
+        .zip(ends)
+        .map(|(rank, (transport, kind))| start_one(rank, world, transport, *kind))
+        .collect()
+}
+
 fn start_one(rank: Rank, world: World, transport: MemTransport, kind: LinkKind) -> Node {
     let (handle, inbox, events) = mailbox().unwrap();
     let clock = Clock::start();
@@ -88,6 +145,10 @@ fn start_one(rank: Rank, world: World, transport: MemTransport, kind: LinkKind) 
     let guest = match kind {
         LinkKind::Stream => Guest::Stream(UnixStream::from(theirs)),
         LinkKind::Dgram => Guest::Dgram(UnixDatagram::from(theirs)),
+        LinkKind::VhostUser(_) => {
+            let front = Front::connect(theirs, FrontConfig::default()).unwrap();
+            Guest::VhostUser(Box::new(Driver { front, came: VecDeque::new() }))
+        }
     };
     Node { rank, handle, events, thread, guest }
 }

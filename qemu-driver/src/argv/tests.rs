@@ -8,7 +8,7 @@ use crate::accel::Accel;
 use crate::argv;
 use crate::spec::{
     ClusterNet, DgramEnd, DirectBoot, Drive, GuestChannels, GuestFd, HostShare, Machine, StreamEnd, UserNet,
-    VmSpec,
+    VhostUserEnd, VmSpec,
 };
 
 fn plain() -> VmSpec {
@@ -200,6 +200,39 @@ fn cluster_links() {
         + -netdev dgram,id=cluster,local.type=unix,local.path=/s/g.sock,remote.type=unix,remote.path=/s/s.sock
         "
     );
+}
+
+#[test]
+fn rings_in_shared_memory() {
+    insta::assert_snapshot!(show_change(|spec| spec.cluster = ClusterNet::VhostUser(VhostUserEnd::Inherited(GuestFd::nth(1)))), @"
+    - -machine q35,accel=tcg,graphics=off
+    - -netdev stream,id=cluster,addr.type=fd,addr.str=4
+    - -device virtio-net-pci,netdev=cluster,mac=52:55:00:00:00:03,addr=0x2,romfile=,host_mtu=1500
+    + -object memory-backend-memfd,id=memory,size=4096M,share=on
+    + -machine q35,accel=tcg,graphics=off,memory-backend=memory
+    + -chardev socket,id=cluster,path=/proc/self/fd/4
+    + -netdev vhost-user,id=cluster,chardev=cluster
+    + -device virtio-net-pci,netdev=cluster,mac=52:55:00:00:00:03,addr=0x2,romfile=,host_mtu=1500,ctrl_guest_offloads=off,rx_queue_size=1024,vectors=0
+    ");
+    // With KVM interrupts may be as they are elsewhere.
+    insta::assert_snapshot!(show_change(|spec| {
+        spec.machine.accel = Accel::Kvm;
+        spec.machine.memory_mib = 512;
+        spec.cluster = ClusterNet::VhostUser(VhostUserEnd::Path("/s/v.sock".into()));
+    }), @"
+    - -machine q35,accel=tcg,graphics=off
+    - -cpu max
+    - -m 4096M
+    - -netdev stream,id=cluster,addr.type=fd,addr.str=4
+    - -device virtio-net-pci,netdev=cluster,mac=52:55:00:00:00:03,addr=0x2,romfile=,host_mtu=1500
+    + -object memory-backend-memfd,id=memory,size=512M,share=on
+    + -machine q35,accel=kvm,graphics=off,memory-backend=memory
+    + -cpu host
+    + -m 512M
+    + -chardev socket,id=cluster,path=/s/v.sock
+    + -netdev vhost-user,id=cluster,chardev=cluster
+    + -device virtio-net-pci,netdev=cluster,mac=52:55:00:00:00:03,addr=0x2,romfile=,host_mtu=1500,ctrl_guest_offloads=off,rx_queue_size=1024
+    ");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt};
 
-use super::LinkKind;
+use super::{LinkKind, vhost_user};
 
 /// Socket buffer asked for on both ends, in octets; the kernel caps it at `net.core.wmem_max`.
 const SOCKET_BUFFER_LEN: usize = 1024 * 1024;
@@ -37,6 +37,7 @@ pub fn pair(kind: LinkKind) -> Result<(OwnedFd, OwnedFd), EndsError> {
     let socket_type = match kind {
         LinkKind::Stream => SockType::Stream,
         LinkKind::Dgram => SockType::Datagram,
+        LinkKind::VhostUser(_) => return vhost_user::pair(),
     };
     let ends = socketpair(AddressFamily::Unix, socket_type, None, SockFlag::SOCK_CLOEXEC)
         .map_err(EndsError::Pair)?;

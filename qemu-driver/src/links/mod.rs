@@ -1,14 +1,17 @@
 //! The guest's link: the socket between one qemu netdev and its rank.
 //!
-//! Two kinds, as qemu's `-netdev stream` and `-netdev dgram` (qemu-options, "netdev"). Both hand out and
-//! take frames as *records*: a 4-byte big-endian length followed by the frame. That is qemu's own stream
+//! Three kinds, as qemu's `-netdev stream`, `-netdev dgram` and `-netdev vhost-user` (qemu-options, "netdev"). All hand out
+//! and take frames as *records*: a 4-byte big-endian length followed by the frame. That is qemu's own stream
 //! format, so on a stream link nothing is rewritten in either direction, and runs of records move as one
-//! slice. A link does no switching, keeps no queue, and never blocks: what it cannot take stays with the
-//! caller.
+//! slice. A vhost-user link has frames besides of which something is left to be done; the top bit of their length is set,
+//! and a virtio-net header is in front of them. A link does no switching, keeps no queue, and never blocks: it reads into
+//! the caller's space, and what it cannot take stays with the caller.
 
 mod dgram;
 mod ends;
+mod filled;
 mod stream;
+pub mod vhost_user;
 
 use std::io::IoSlice;
 use std::ops::Range;
@@ -16,8 +19,13 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use dgram::DgramLink;
 pub use ends::{EndsError, bind_dgram, listen_stream, pair};
+use mvpnet_switch::{DropReason, Offload, Tally};
 use nix::errno::Errno;
+use nix::poll::PollFlags;
 pub use stream::StreamLink;
+use vhost_user::{Offers, VhostUserLink};
+
+use filled::Filled;
 
 /// Octets of the length prefix of a record.
 pub const PREFIX_LEN: usize = 4;
@@ -26,18 +34,31 @@ pub const PREFIX_LEN: usize = 4;
 pub const MAX_GUEST_FRAME_LEN: usize = 4096 + 65536;
 
 /// The kinds of guest link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkKind {
     /// `-netdev stream`: length-prefixed frames on a byte stream.
     Stream,
     /// `-netdev dgram`: one frame per datagram.
     Dgram,
+    /// `-netdev vhost-user`: rings in the guest's memory.
+    VhostUser(Offers),
+}
+
+impl LinkKind {
+    /// qemu's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LinkKind::Stream => "stream",
+            LinkKind::Dgram => "dgram",
+            LinkKind::VhostUser(_) => "vhost-user",
+        }
+    }
 }
 
 /// What a read of the link brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// Octets arrived; take the records with [`GuestLink::next_item`].
+    /// Octets arrived in the space; take the records with [`GuestLink::next_item`].
     Data,
     /// Nothing is waiting now.
     Nothing,
@@ -48,11 +69,29 @@ pub enum Received {
 /// One thing that the guest sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// A record (prefix and frame) at this place of [`GuestLink::bytes`].
+    /// A record (prefix and frame) at this place of the space.
     Record(Range<usize>),
-    /// A length that no frame can have, in octets. On a stream the framing is lost with it: the link is
+    /// A record whose frame is behind a virtio-net header, [`OFFLOAD_LEN`](mvpnet_switch::OFFLOAD_LEN) octets.
+    Unfinished(Range<usize>),
+    /// Something that is no frame. After a length that no frame can have, the framing of a stream is lost: the link is
     /// [broken](GuestLink::is_broken) and must be closed.
-    BadLength(usize),
+    Refused(Refusal),
+}
+
+/// Something the guest sent that is no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why it was refused.
+    pub reason: DropReason,
+    /// Its octets, as far as they are known.
+    pub len: usize,
+}
+
+impl Refusal {
+    /// A length that no frame can have.
+    pub(crate) fn bad_length(len: usize) -> Self {
+        Refusal { reason: DropReason::BadLength, len }
+    }
 }
 
 /// What became of an offer to [`GuestLink::write`].
@@ -60,8 +99,8 @@ pub enum Item {
 pub struct Wrote {
     /// Octets of the offered slices that are done with, prefixes included; 0 when the link is full.
     pub octets: usize,
-    /// Frames among them that the link could not carry (longer than the socket takes).
-    pub unsendable_frames: u64,
+    /// Frames among them that the link could not carry: longer than the socket or the guest's buffers take.
+    pub unsendable: Tally,
 }
 
 /// The rank's end of a guest link.
@@ -71,6 +110,8 @@ pub enum GuestLink {
     Stream(StreamLink),
     /// Datagrams.
     Dgram(Box<DgramLink>),
+    /// The guest's memory.
+    VhostUser(Box<VhostUserLink>, Filled),
 }
 
 impl GuestLink {
@@ -79,39 +120,51 @@ impl GuestLink {
     /// # Errors
     /// The socket cannot be made non-blocking.
     pub fn new(kind: LinkKind, socket: OwnedFd, guest_path: Option<&std::path::Path>) -> Result<Self, Errno> {
-        ends::make_non_blocking(&socket)?;
         Ok(match kind {
-            LinkKind::Stream => Self::Stream(StreamLink::new(socket)),
-            LinkKind::Dgram => Self::Dgram(Box::new(DgramLink::new(socket, guest_path))),
+            LinkKind::VhostUser(offers) => {
+                Self::VhostUser(Box::new(VhostUserLink::new(socket, offers)?), Filled::default())
+            }
+            LinkKind::Stream => Self::Stream(StreamLink::new(non_blocking(socket)?)),
+            LinkKind::Dgram => Self::Dgram(Box::new(DgramLink::new(non_blocking(socket)?, guest_path))),
         })
     }
 
-    /// Reads what is waiting, with one system call. All items of the last read must have been taken.
+    /// Reads what is waiting into `space`, with one system call at most. All items of the last read must have been taken. The
+    /// space has room for the longest record at least.
     ///
     /// # Errors
     /// What the system call said, `EAGAIN` and a closed peer excepted.
-    pub fn receive(&mut self) -> Result<Received, Errno> {
+    pub fn receive(&mut self, space: &mut [u8]) -> Result<Received, Errno> {
         match self {
-            Self::Stream(link) => link.receive(),
-            Self::Dgram(link) => link.receive(),
+            Self::Stream(link) => link.receive(space),
+            Self::Dgram(link) => link.receive(space),
+            Self::VhostUser(link, filled) => {
+                let received = link.receive(space)?;
+                filled.set(0);
+                Ok(match received {
+                    vhost_user::Received::Records(octets) => {
+                        filled.set(octets);
+                        Received::Data
+                    }
+                    vhost_user::Received::Nothing if link.has_refusals() => Received::Data,
+                    vhost_user::Received::Nothing => Received::Nothing,
+                    vhost_user::Received::Closed => Received::Closed,
+                })
+            }
         }
     }
 
-    /// The next item of what was read, or `None` when all whole records are taken.
+    /// The next item of what was read into `space`, or `None` when all whole records are taken; the space is not needed
+    /// any more then.
     #[inline]
-    pub fn next_item(&mut self) -> Option<Item> {
+    pub fn next_item(&mut self, space: &[u8]) -> Option<Item> {
         match self {
-            Self::Stream(link) => link.next_item(),
-            Self::Dgram(link) => link.next_item(),
-        }
-    }
-
-    /// The buffer that [`Item::Record`] ranges point into; valid until the next [`receive`](Self::receive).
-    #[inline]
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Stream(link) => link.bytes(),
-            Self::Dgram(link) => link.bytes(),
+            Self::Stream(link) => link.next_item(space),
+            Self::Dgram(link) => link.next_item(space),
+            Self::VhostUser(link, filled) => filled.next_item(space).or_else(|| {
+                let refusal = link.take_refusal()?;
+                Some(Item::Refused(refusal))
+            }),
         }
     }
 
@@ -124,15 +177,63 @@ impl GuestLink {
         match self {
             Self::Stream(link) => link.write(slices),
             Self::Dgram(link) => link.write(slices),
+            Self::VhostUser(link, _) => link.write(slices),
         }
     }
 
-    /// Whether the guest's end can be written to yet: a datagram socket on a path has no peer until qemu
-    /// has bound its own.
+    /// Whether the guest's end can be written to: a datagram socket on a path has no peer until qemu has bound its own,
+    /// a guest's memory no ring unless its driver runs.
     pub fn has_peer(&mut self) -> bool {
         match self {
             Self::Stream(_) => true,
             Self::Dgram(link) => link.has_peer(),
+            Self::VhostUser(link, _) => link.has_peer(),
+        }
+    }
+
+    /// Whether the guest takes a frame of which this is left to be done.
+    pub fn takes(&self, offload: &Offload) -> bool {
+        match self {
+            Self::Stream(_) | Self::Dgram(_) => false,
+            Self::VhostUser(link, _) => link.takes(offload),
+        }
+    }
+
+    /// To be called before sleeping on [`fd`](Self::fd): says what is waited for, something to receive or room to write.
+    /// True where there is already.
+    pub fn arm(&mut self, receives: bool, writes: bool) -> bool {
+        match self {
+            Self::Stream(_) | Self::Dgram(_) => false,
+            Self::VhostUser(link, _) => link.arm(receives, writes),
+        }
+    }
+
+    /// To be called after sleeping.
+    pub fn disarm(&mut self) {
+        if let Self::VhostUser(link, _) = self {
+            link.disarm();
+        }
+    }
+
+    /// The events on [`fd`](Self::fd) by which what is waited for shows.
+    pub fn interest(&self, receives: bool, writes: bool) -> PollFlags {
+        let mut interest = PollFlags::empty();
+        match self {
+            Self::Stream(_) | Self::Dgram(_) => {
+                interest.set(PollFlags::POLLIN, receives);
+                interest.set(PollFlags::POLLOUT, writes);
+            }
+            // What the guest says depends on what it was armed for; qemu may have something to say at any time.
+            Self::VhostUser(..) => interest = PollFlags::POLLIN,
+        }
+        interest
+    }
+
+    /// What was counted besides frames, which other kinds of links have no like of. Names and values, in a fixed order.
+    pub fn stats(&self) -> Vec<(&'static str, u64)> {
+        match self {
+            Self::Stream(_) | Self::Dgram(_) => Vec::new(),
+            Self::VhostUser(link, _) => link.stats().to_vec(),
         }
     }
 
@@ -140,7 +241,7 @@ impl GuestLink {
     pub fn is_broken(&self) -> bool {
         match self {
             Self::Stream(link) => link.is_broken(),
-            Self::Dgram(_) => false,
+            Self::Dgram(_) | Self::VhostUser(..) => false,
         }
     }
 
@@ -149,13 +250,12 @@ impl GuestLink {
         match self {
             Self::Stream(link) => link.fd(),
             Self::Dgram(link) => link.fd(),
+            Self::VhostUser(link, _) => link.fd(),
         }
     }
 }
 
-/// Length that a record's prefix announces, in octets.
-#[inline]
-fn prefix(bytes: &[u8]) -> usize {
-    let head: [u8; PREFIX_LEN] = bytes[..PREFIX_LEN].try_into().expect("the slice has the prefix's length");
-    u32::from_be_bytes(head) as usize
+fn non_blocking(socket: OwnedFd) -> Result<OwnedFd, Errno> {
+    ends::make_non_blocking(&socket)?;
+    Ok(socket)
 }

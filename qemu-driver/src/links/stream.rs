@@ -3,11 +3,12 @@
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use mvpnet_switch::Tally;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, sendmsg};
 use nix::unistd::read;
 
-use super::{Item, MAX_GUEST_FRAME_LEN, PREFIX_LEN, Received, Wrote, prefix};
+use super::{Item, MAX_GUEST_FRAME_LEN, PREFIX_LEN, Received, Refusal, Wrote};
 
 /// Octets asked for by one read. 64 KiB fills one batch; twice that measured no better.
 const READ_LEN: usize = 64 * 1024;
@@ -16,28 +17,30 @@ const READ_LEN: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct StreamLink {
     socket: OwnedFd,
-    buffer: Box<[u8]>,
-    /// Whole and partial records not yet taken are at `start..end`.
+    /// What is not yet taken of the caller's space.
     start: usize,
     end: usize,
+    /// The beginning of a record whose rest has not come yet, which the next space begins with.
+    partial: Vec<u8>,
     broken: bool,
 }
 
 impl StreamLink {
     pub(super) fn new(socket: OwnedFd) -> Self {
-        let capacity = READ_LEN + PREFIX_LEN + MAX_GUEST_FRAME_LEN;
-        Self { socket, buffer: vec![0; capacity].into_boxed_slice(), start: 0, end: 0, broken: false }
+        let partial = Vec::with_capacity(PREFIX_LEN + MAX_GUEST_FRAME_LEN);
+        Self { socket, start: 0, end: 0, partial, broken: false }
     }
 
-    pub(super) fn receive(&mut self) -> Result<Received, Errno> {
-        // What is left is less than one record, so READ_LEN octets always fit behind it.
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        match read(&self.socket, &mut self.buffer[self.end..self.end + READ_LEN]) {
+    pub(super) fn receive(&mut self, space: &mut [u8]) -> Result<Received, Errno> {
+        let begun = self.partial.len();
+        let room = space.len().min(READ_LEN.max(begun + 1));
+        (self.start, self.end) = (0, 0);
+        match read(&self.socket, &mut space[begun..room]) {
             Ok(0) | Err(Errno::ECONNRESET) => Ok(Received::Closed),
             Ok(n) => {
-                self.end += n;
+                space[..begun].copy_from_slice(&self.partial);
+                self.partial.clear();
+                self.end = begun + n;
                 Ok(Received::Data)
             }
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(Received::Nothing),
@@ -46,37 +49,48 @@ impl StreamLink {
     }
 
     #[inline]
-    pub(super) fn next_item(&mut self) -> Option<Item> {
-        let waiting = &self.buffer[self.start..self.end];
-        if waiting.len() < PREFIX_LEN {
-            return None;
+    pub(super) fn next_item(&mut self, space: &[u8]) -> Option<Item> {
+        let waiting = &space[self.start..self.end];
+        let Some((prefix, rest)) = waiting.split_first_chunk::<PREFIX_LEN>() else {
+            return self.keep(waiting);
+        };
+        let frame_len = u32::from_be_bytes(*prefix) as usize;
+        if rest.len() < frame_len || frame_len == 0 {
+            return self.odd_item(waiting, frame_len);
         }
-        let frame_len = prefix(waiting);
+        let record = self.start..self.start + PREFIX_LEN + frame_len;
+        self.start = record.end;
+        Some(Item::Record(record))
+    }
+
+    /// What is no whole record.
+    #[cold]
+    fn odd_item(&mut self, waiting: &[u8], frame_len: usize) -> Option<Item> {
         if frame_len > MAX_GUEST_FRAME_LEN {
             // Where the next record begins is unknown from here on.
             self.broken = true;
             self.start = self.end;
-            return Some(Item::BadLength(frame_len));
+            return Some(Item::Refused(Refusal::bad_length(frame_len)));
         }
-        let record_len = PREFIX_LEN + frame_len;
-        if waiting.len() < record_len {
-            return None;
+        if frame_len > 0 {
+            return self.keep(waiting);
         }
-        let record = self.start..self.start + record_len;
-        self.start = record.end;
-        Some(if frame_len == 0 { Item::BadLength(0) } else { Item::Record(record) })
+        self.start += PREFIX_LEN;
+        Some(Item::Refused(Refusal::bad_length(0)))
     }
 
-    #[inline]
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.buffer
+    /// Keeps the beginning of a record until the next read.
+    fn keep(&mut self, waiting: &[u8]) -> Option<Item> {
+        self.partial.extend_from_slice(waiting);
+        self.start = self.end;
+        None
     }
 
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<Wrote, Errno> {
         use std::os::fd::AsRawFd;
         // sendmsg rather than writev: MSG_NOSIGNAL keeps a vanished qemu from raising SIGPIPE.
         match sendmsg::<()>(self.socket.as_raw_fd(), slices, &[], MsgFlags::MSG_NOSIGNAL, None) {
-            Ok(octets) => Ok(Wrote { octets, unsendable_frames: 0 }),
+            Ok(octets) => Ok(Wrote { octets, unsendable: Tally::default() }),
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(Wrote::default()),
             Err(error) => Err(error),
         }
@@ -109,11 +123,15 @@ mod tests {
         (StreamLink::new(ours), guest)
     }
 
-    fn taken(link: &mut StreamLink) -> Vec<Vec<u8>> {
+    fn space() -> Vec<u8> {
+        vec![0; PREFIX_LEN + MAX_GUEST_FRAME_LEN]
+    }
+
+    fn taken(link: &mut StreamLink, space: &[u8]) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
-        while let Some(item) = link.next_item() {
+        while let Some(item) = link.next_item(space) {
             let Item::Record(range) = item else { panic!("unexpected {item:?}") };
-            frames.push(link.bytes()[range][PREFIX_LEN..].to_vec());
+            frames.push(space[range][PREFIX_LEN..].to_vec());
         }
         frames
     }
@@ -121,21 +139,23 @@ mod tests {
     #[test]
     fn takes_whole_records_and_keeps_a_partial_one_for_the_next_read() {
         let (mut link, guest) = link();
+        let mut space = space();
         let mut bytes = record(&[1; 60]);
         bytes.extend(record(&[2; 1514]));
         let (first, rest) = bytes.split_at(100);
         write(&guest, first).unwrap();
-        assert_eq!(link.receive(), Ok(Received::Data));
-        assert_eq!(taken(&mut link), vec![vec![1; 60]]);
-        assert_eq!(link.receive(), Ok(Received::Nothing));
+        assert_eq!(link.receive(&mut space), Ok(Received::Data));
+        assert_eq!(taken(&mut link, &space), vec![vec![1; 60]]);
+        assert_eq!(link.receive(&mut space), Ok(Received::Nothing));
         write(&guest, rest).unwrap();
-        assert_eq!(link.receive(), Ok(Received::Data));
-        assert_eq!(taken(&mut link), vec![vec![2; 1514]]);
+        assert_eq!(link.receive(&mut space), Ok(Received::Data));
+        assert_eq!(taken(&mut link, &space), vec![vec![2; 1514]]);
     }
 
     #[test]
     fn the_longest_frame_passes_and_one_octet_more_breaks_the_link() {
         let (mut link, guest) = link();
+        let mut space = space();
         let writer = std::thread::spawn(move || {
             let bytes = record(&vec![7; MAX_GUEST_FRAME_LEN]);
             let mut sent = 0;
@@ -146,35 +166,37 @@ mod tests {
         });
         let mut frames = Vec::new();
         while frames.is_empty() {
-            link.receive().unwrap();
-            frames = taken(&mut link);
+            link.receive(&mut space).unwrap();
+            frames = taken(&mut link, &space);
         }
         assert_eq!(frames[0].len(), MAX_GUEST_FRAME_LEN);
         let guest = writer.join().unwrap();
         write(&guest, &u32::try_from(MAX_GUEST_FRAME_LEN + 1).unwrap().to_be_bytes()).unwrap();
-        link.receive().unwrap();
-        assert_eq!(link.next_item(), Some(Item::BadLength(MAX_GUEST_FRAME_LEN + 1)));
+        link.receive(&mut space).unwrap();
+        assert_eq!(link.next_item(&space), Some(Item::Refused(Refusal::bad_length(MAX_GUEST_FRAME_LEN + 1))));
         assert!(link.is_broken());
-        assert_eq!(link.next_item(), None);
+        assert_eq!(link.next_item(&space), None);
     }
 
     #[test]
     fn a_length_of_zero_is_refused_without_losing_the_framing() {
         let (mut link, guest) = link();
+        let mut space = space();
         let mut bytes = record(&[]);
         bytes.extend(record(&[3; 20]));
         write(&guest, &bytes).unwrap();
-        link.receive().unwrap();
-        assert_eq!(link.next_item(), Some(Item::BadLength(0)));
-        assert_eq!(taken(&mut link), vec![vec![3; 20]]);
+        link.receive(&mut space).unwrap();
+        assert_eq!(link.next_item(&space), Some(Item::Refused(Refusal::bad_length(0))));
+        assert_eq!(taken(&mut link, &space), vec![vec![3; 20]]);
     }
 
     #[test]
     fn a_closed_guest_is_told_apart_from_a_silent_one() {
         let (mut link, guest) = link();
-        assert_eq!(link.receive(), Ok(Received::Nothing));
+        let mut space = space();
+        assert_eq!(link.receive(&mut space), Ok(Received::Nothing));
         drop(guest);
-        assert_eq!(link.receive(), Ok(Received::Closed));
+        assert_eq!(link.receive(&mut space), Ok(Received::Closed));
         assert_eq!(link.write(&[IoSlice::new(&record(&[1; 60]))]), Err(Errno::EPIPE));
     }
 

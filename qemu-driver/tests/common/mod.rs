@@ -85,3 +85,18 @@ pub fn have_qemu() -> bool {
     }
     found
 }
+
+/// Where the tiny guest is. Without one the test is skipped, unless all tests are required.
+pub fn tiny() -> Option<PathBuf> {
+    let dir = std::env::var_os("MVPNET_TINY")
+        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tiny").into(), PathBuf::from);
+    if !have_qemu() {
+        return None;
+    }
+    if !dir.join("cmdline").exists() {
+        assert_ne!(std::env::var("MVPNET_REQUIRE").as_deref(), Ok("all"), "the tiny guest is required");
+        println!("skipped: there is no tiny guest in {} (testbeds/tiny/build makes it)", dir.display());
+        return None;
+    }
+    Some(dir)
+}

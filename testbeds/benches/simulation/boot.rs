@@ -8,8 +8,12 @@ use mvpnet_testbeds::bench::table::{Row, Table, Target};
 use super::seconds;
 
 pub(super) fn measure(ranks: u32) -> Result<Table, Failure> {
-    let mut table =
-        Table::new("Simulation: hosts boot (DHCP, ARP, one ping to the neighbour)", "s", &["MiB"]);
+    let mut table = Table::new(
+        "simulation-boot",
+        "Simulation: hosts boot (DHCP, ARP, one ping to the neighbour)",
+        "s",
+        &["MiB"],
+    );
     let mut sim = Sim::new(1, ranks).links(LinkModel::CLUSTER_10G);
     let (took, ()) = seconds(|| {
         for rank in 0..ranks {

@@ -20,6 +20,7 @@ type Run = fn() -> Result<(), Error>;
 
 pub(super) fn measure(repetitions: usize) -> Result<Table, Error> {
     let mut table = Table::new(
+        "simulation-echo",
         format!("Echo of {MESSAGE_LEN} bytes over TCP, {CLIENTS} clients: messages per second of real time"),
         "messages/s",
         &["lines of test", "/turmoil"],

@@ -40,6 +40,7 @@ impl Guest for Relay {
 
 pub(super) fn measure(repetitions: usize) -> Result<Table, Failure> {
     let mut table = Table::new(
+        "simulation",
         "Simulation: frames per second of real time, one core",
         "frames/s",
         &["ns/frame", "/10 ranks"],

@@ -1,18 +1,18 @@
-//! What carries frames between generators: nothing but a socketpair, the bare relay, or mvpnet.
+//! What carries frames between generators: nothing but a socketpair or a copy from ring to ring, the bare relay, or mvpnet.
 
 use std::{
-    fmt,
-    os::fd::OwnedFd,
+    fmt, fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::ensure;
 use clap::ValueEnum;
-use command_fds::{CommandFdExt, FdMapping};
+use mvpnet_qemu_driver::links::LinkKind;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
-use super::options::Library;
+use super::{job::Guests, options::Library};
+use crate::loadgen::stand_in;
 
 /// The kind of the guests' links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -21,36 +21,64 @@ pub enum Net {
     Stream,
     /// One frame per datagram.
     Dgram,
+    /// Rings in the guest's memory.
+    VhostUser,
 }
 
 impl Net {
+    /// All kinds.
+    pub const ALL: [Net; 3] = [Net::Stream, Net::Dgram, Net::VhostUser];
+
     /// As mvpnet's `--net` and qemu's `-netdev` have it.
     pub fn name(self) -> &'static str {
         match self {
             Net::Stream => "stream",
             Net::Dgram => "dgram",
+            Net::VhostUser => "vhost-user",
         }
     }
+}
+
+/// What joins ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// Processes under mpirun.
+    Mpi(Library),
+    /// Threads of one process.
+    Up,
 }
 
 /// What carries the frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carrier {
-    /// One socketpair; two generators.
+    /// One socketpair, or one thread that copies from ring to ring; two generators.
     Direct,
-    /// The bare relay over MPI; two generators, stream only.
-    Relay(Library),
+    /// The bare relay over the same rings; two generators.
+    Relay(Over),
     /// mvpnet under mpirun.
     Mpi(Library),
     /// `mvpnet up`.
     Up,
 }
 
+impl Carrier {
+    /// What joins the ranks, where there are any.
+    pub fn over(self) -> Option<Over> {
+        match self {
+            Carrier::Direct => None,
+            Carrier::Relay(over) => Some(over),
+            Carrier::Mpi(library) => Some(Over::Mpi(library)),
+            Carrier::Up => Some(Over::Up),
+        }
+    }
+}
+
 impl fmt::Display for Carrier {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Carrier::Direct => "direct".to_owned(),
-            Carrier::Relay(library) => format!("relay {}", library.name()),
+            Carrier::Relay(Over::Mpi(library)) => format!("relay {}", library.name()),
+            Carrier::Relay(Over::Up) => "relay threads".to_owned(),
             Carrier::Mpi(library) => format!("mvpnet {}", library.name()),
             Carrier::Up => "mvpnet up".to_owned(),
         };
@@ -82,14 +110,16 @@ impl Programs {
 
     /// The program that carries, none for [`Carrier::Direct`].
     pub fn of(&self, carrier: Carrier) -> Option<PathBuf> {
-        match carrier {
-            Carrier::Direct => None,
-            Carrier::Relay(library) => {
-                Some(self.target.join(library.name()).join("release/mvpnet-bare-relay"))
-            }
-            Carrier::Mpi(library) => Some(self.target.join(library.name()).join("release/mvpnet")),
-            Carrier::Up => Some(self.target.join("release/mvpnet")),
-        }
+        let name = if matches!(carrier, Carrier::Relay(_)) { RELAY } else { "mvpnet" };
+        Some(match carrier.over()? {
+            Over::Mpi(library) => self.built_for(library, name),
+            Over::Up => self.target.join("release").join(name),
+        })
+    }
+
+    /// A program that was built for an MPI.
+    pub fn built_for(&self, library: Library, name: &str) -> PathBuf {
+        self.target.join(library.name()).join("release").join(name)
     }
 
     /// Whether a carrier's program has been built.
@@ -97,6 +127,9 @@ impl Programs {
         self.of(carrier).is_none_or(|program| program.exists())
     }
 }
+
+/// The bare relay.
+const RELAY: &str = "mvpnet-bare-relay";
 
 /// What the command lines of a job need to know.
 #[derive(Debug)]
@@ -107,6 +140,12 @@ pub struct Lines<'a> {
     pub ranks: u32,
     /// The kind of their links.
     pub net: Net,
+    /// Further flags of mvpnet's.
+    pub extra: &'a [&'static str],
+    /// How many ranks are on each of the two hosts, if there are two.
+    pub per_host: Option<u32>,
+    /// What the guests are.
+    pub guests: &'a Guests,
     /// A file whose appearance ends mvpnet's application and so the job.
     pub end: &'a Path,
     /// Where mvpnet logs.
@@ -120,73 +159,94 @@ impl Lines<'_> {
     pub fn of(&self, carrier: Carrier) -> anyhow::Result<Vec<Command>> {
         let program = self.programs.of(carrier);
         let program = program.as_deref().unwrap_or(Path::new(""));
-        Ok(match carrier {
-            Carrier::Direct => self.direct()?,
-            Carrier::Relay(library) => {
-                ensure!(self.net == Net::Stream && self.ranks == 2, "the relay joins two stream links");
-                let mut command = mpirun(library, 2);
-                command.arg(program).arg(&self.programs.loadgen);
-                vec![command]
-            }
-            Carrier::Mpi(library) => {
-                let mut command = mpirun(library, self.ranks);
+        let mut command = match carrier.over() {
+            None => return self.direct(),
+            Some(Over::Mpi(library)) => {
+                let mut command = mpirun(library, self.ranks, self.per_host);
                 command.arg(program);
-                self.flags(&mut command);
-                vec![command]
+                command
+            }
+            Some(Over::Up) => Command::new(program),
+        };
+        match carrier {
+            Carrier::Relay(over) => {
+                ensure!(self.ranks == 2, "the relay joins two links");
+                command.args([if over == Over::Up { "threads" } else { "mpi" }, self.net.name()]);
+                command.arg(&self.programs.loadgen);
             }
             Carrier::Up => {
-                let mut command = Command::new(program);
                 command.arg("up").args(["-N", &self.ranks.to_string()]);
-                self.flags(&mut command);
-                vec![command]
+                self.flags(&mut command)?;
             }
-        })
+            _ => self.flags(&mut command)?,
+        }
+        Ok(vec![command])
     }
 
-    fn flags(&self, command: &mut Command) {
+    fn flags(&self, command: &mut Command) -> anyhow::Result<()> {
+        match self.guests {
+            Guests::Generators => {
+                command.arg("-q").arg(&self.programs.loadgen);
+                command.args(["--kernel", "/dev/null", "--ready", "none", "--mtu", "9000"]);
+                command.args(["--stderr-level", "WARN"]);
+            }
+            Guests::Tiny { directory, mtu } => {
+                let cmdline = fs::read_to_string(directory.join("cmdline"))?;
+                command.arg("--kernel").arg(directory.join("kernel"));
+                command.arg("--initrd").arg(directory.join("initrd"));
+                command.args(["--append", cmdline.trim(), "--memory", "256", "--mtu", &mtu.to_string()]);
+            }
+        }
         command
-            .arg("-q")
-            .arg(&self.programs.loadgen)
-            .args(["--kvm", "0", "--kernel", "/dev/null", "--ready", "none", "--mtu", "9000"])
-            .args(["--net", self.net.name()])
+            .args(["--kvm", "0", "--net", self.net.name()])
+            .args(self.extra)
             .arg("--log-dir")
             .arg(self.logs)
-            .args(["--log", "1", "--stderr-level", "WARN"])
+            .args(["--log", "1"])
             .arg(&self.programs.loadgen)
             .arg("--await-file")
             .arg(self.end)
             .arg(self.limit.to_string());
+        Ok(())
     }
 
     fn direct(&self) -> anyhow::Result<Vec<Command>> {
         ensure!(self.ranks == 2, "one socketpair joins two generators");
-        let kind = match self.net {
-            Net::Stream => SockType::Stream,
-            Net::Dgram => SockType::Datagram,
+        let (kind, socket) = match self.net {
+            Net::Stream => (LinkKind::Stream, SockType::Stream),
+            Net::Dgram => (LinkKind::Dgram, SockType::Datagram),
+            Net::VhostUser => {
+                let mut command = Command::new(self.programs.loadgen.with_file_name(RELAY));
+                command.arg("copy").arg(&self.programs.loadgen);
+                return Ok(vec![command]);
+            }
         };
-        let (first, second) = socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)?;
-        Ok(vec![self.generator(0, first)?, self.generator(1, second)?])
-    }
-
-    /// A generator with the arguments that mvpnet gives to a guest, as far as it reads them.
-    fn generator(&self, rank: u32, link: OwnedFd) -> anyhow::Result<Command> {
-        const LINK: i32 = 3;
-        let netdev = match self.net {
-            Net::Stream => format!("stream,id=mvp,addr.type=fd,addr.str={LINK}"),
-            Net::Dgram => format!("dgram,id=mvp,local.type=fd,local.str={LINK}"),
-        };
-        let mut command = Command::new(&self.programs.loadgen);
-        command
-            .args(["-netdev", &netdev])
-            .args(["-device", &format!("virtio-net-pci,netdev=mvp,mac=52:55:00:00:00:{rank:02x}")])
-            .args(["-device", "virtio-net-pci,netdev=user,mac=52:56:00:00:00:02"])
-            .fd_mappings(vec![FdMapping { parent_fd: link, child_fd: LINK }])?;
-        Ok(command)
+        let (first, second) = socketpair(AddressFamily::Unix, socket, None, SockFlag::SOCK_CLOEXEC)?;
+        let generator = |rank, link| stand_in::command(&self.programs.loadgen, kind, rank, link);
+        Ok(vec![generator(0, first)?, generator(1, second)?])
     }
 }
 
-fn mpirun(library: Library, ranks: u32) -> Command {
-    let mut command = Command::new(format!("mpirun.{}", library.name()));
+/// `mpirun` for so many ranks; with two hosts, started on the first of them.
+pub fn mpirun(library: Library, ranks: u32, per_host: Option<u32>) -> Command {
+    let name = format!("mpirun.{}", library.name());
+    let mut command = match per_host {
+        Some(_) => {
+            let mut enter = Command::new(two_hosts("enter"));
+            enter.arg("h0").arg(name);
+            enter
+        }
+        None => Command::new(name),
+    };
+    match (library, per_host) {
+        (Library::Mpich, Some(count)) => {
+            command.args(["-host", "h0,h1", "-ppn", &count.to_string()]);
+        }
+        (Library::Openmpi, Some(count)) => {
+            command.args(["--host", &format!("h0:{count},h1:{count}")]);
+        }
+        _ => {}
+    }
     if library == Library::Openmpi {
         command.args(["--oversubscribe", "--bind-to", "none"]);
         // Root is asked twice; others are not harmed.
@@ -194,4 +254,9 @@ fn mpirun(library: Library, ranks: u32) -> Command {
     }
     command.args(["-n", &ranks.to_string()]);
     command
+}
+
+/// A program of the two hosts that are made of namespaces.
+pub fn two_hosts(program: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("mpi-two-hosts").join(program)
 }

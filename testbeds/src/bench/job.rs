@@ -4,11 +4,11 @@ use std::{
     fs::{self, File},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -41,6 +41,49 @@ pub struct Spec {
     pub script: String,
     /// How long until its results must be there.
     pub limit: Duration,
+    /// Further flags of mvpnet's.
+    pub extra: Vec<&'static str>,
+    /// How many ranks are on each of two hosts; without it all are here.
+    pub per_host: Option<u32>,
+    /// What the guests are.
+    pub guests: Guests,
+}
+
+/// What is in the guests' place.
+#[derive(Debug, Clone)]
+pub enum Guests {
+    /// Load generators.
+    Generators,
+    /// Tiny guests under qemu, with this MTU.
+    Tiny {
+        /// Where `testbeds/tiny/build` has put them.
+        directory: PathBuf,
+        /// Of their network.
+        mtu: u32,
+    },
+}
+
+impl Spec {
+    /// A job on this host, without further flags.
+    pub fn new(carrier: Carrier, net: Net, ranks: u32, script: impl Into<String>, limit: Duration) -> Spec {
+        let guests = Guests::Generators;
+        Spec { carrier, net, ranks, script: script.into(), limit, extra: Vec::new(), per_host: None, guests }
+    }
+
+    /// With flags of mvpnet's.
+    pub fn with(self, extra: &[&'static str]) -> Spec {
+        Spec { extra: extra.to_vec(), ..self }
+    }
+
+    /// With tiny guests under qemu.
+    pub fn with_guests(self, directory: PathBuf, mtu: u32) -> Spec {
+        Spec { guests: Guests::Tiny { directory, mtu }, ..self }
+    }
+
+    /// On two hosts, half of the ranks on each.
+    pub fn on_two_hosts(self) -> Spec {
+        Spec { per_host: Some(self.ranks / 2), ..self }
+    }
 }
 
 /// A job that runs.
@@ -69,6 +112,9 @@ impl Job {
             programs,
             ranks: spec.ranks,
             net: spec.net,
+            extra: &spec.extra,
+            per_host: spec.per_host,
+            guests: &spec.guests,
             end: &directory.join("end"),
             logs: &directory.join("log"),
             limit: (spec.limit + ENDING).as_secs(),
@@ -100,6 +146,41 @@ impl Job {
         let files: Vec<PathBuf> =
             (0..self.spec.ranks).map(|rank| loadgen::up_file(&self.out(), rank)).collect();
         self.watch("all generators up", |_| Ok(files.iter().all(|file| file.exists()).then_some(())))
+    }
+
+    /// Waits until the job has said something.
+    pub fn wait_until_said(&mut self, what: &str) -> anyhow::Result<()> {
+        self.watch(what, |job| {
+            let log = fs::read_to_string(job.log()).unwrap_or_default();
+            Ok(log.contains(what).then_some(()))
+        })
+    }
+
+    /// Runs a shell command in a tiny guest: what it prints.
+    pub fn in_guest(&self, rank: u32, command: &str) -> anyhow::Result<String> {
+        let Guests::Tiny { directory, .. } = &self.spec.guests else { bail!("there are no guests") };
+        let port = self.status()?["ranks"][rank as usize]["ssh_port"].as_u64();
+        let port = port.with_context(|| format!("the guest of rank {rank} has no ssh port"))?.to_string();
+        let mut ssh = Command::new("ssh");
+        ssh.arg("-F").arg(directory.join("ssh_config")).args(["-p", &port, "tiny", command]);
+        said(&mut ssh)
+    }
+
+    /// Frames that the ranks have dropped so far.
+    pub fn dropped(&self) -> anyhow::Result<f64> {
+        let status = self.status()?;
+        let ranks = status["ranks"].as_array().context("mvpnet status names no ranks")?;
+        Ok(ranks.iter().filter_map(|rank| rank["drops"].as_f64()).sum())
+    }
+
+    /// What `mvpnet status` says of the job.
+    fn status(&self) -> anyhow::Result<Value> {
+        let program = self.program.as_ref().context("nobody to ask")?;
+        // The job's own processes know it; mpirun does not.
+        let pid = self.own_processes().into_iter().next().context("the job has no processes")?;
+        let mut status = Command::new(program);
+        let text = said(status.args(["status", "--json", "--job", &pid.to_string()]))?;
+        serde_json::from_str(&text).with_context(|| format!("mvpnet status: {text:?}"))
     }
 
     /// Waits for the results of these ranks. A generator that reports an error is an error.
@@ -243,6 +324,15 @@ impl Drop for Job {
             let _ = child.wait();
         }
     }
+}
+
+/// What a program prints that has to succeed.
+fn said(command: &mut Command) -> anyhow::Result<String> {
+    let said = command.stdin(Stdio::null()).output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let program = command.get_program().to_string_lossy();
+    ensure!(said.status.success(), "{program}: {}", text(&said.stderr).trim());
+    Ok(text(&said.stdout))
 }
 
 /// A rank's first result, once its line is whole.

@@ -11,18 +11,32 @@ pub enum Section {
     Stream,
     /// The same on dgram links.
     Dgram,
+    /// The same on vhost-user links, and packets of 64 KiB that are not cut into segments.
+    VhostUser,
     /// Round trips, back to back and after 2 ms of silence.
     Roundtrip,
-    /// CPU of idle ranks, 2 and 16 of them.
+    /// CPU of idle ranks, 2, 16 and 128 of them.
     Idle,
     /// Throughput between two ranks with 14 idle ones beside them.
     Crowd,
+    /// Unicast between two ranks while others broadcast, 16, 64 and 128 of them.
+    Storm,
     /// Resident memory of ranks under flood.
     Memory,
-    /// 32 ranks start, ping all pairs, stop.
+    /// Memory of a rank by the number of its peers.
+    Peers,
+    /// 32, 64 and 128 ranks start, ping all pairs, stop.
     Start,
     /// Time of one decision of the switch.
     Decide,
+    /// Instructions per forwarded frame, by callgrind.
+    Instructions,
+    /// TCP between two emulated guests.
+    Guests,
+    /// Two ranks on two hosts that are namespaces; needs root.
+    Hosts,
+    /// Round trips and CPU with each `--progress`, on one host and two; needs root.
+    Progress,
     /// `mvpnet bridge` beside the kernel's bridge, Open vSwitch and VDE, between namespaces; needs root.
     Vxlan,
 }
@@ -34,6 +48,33 @@ pub enum Library {
     Mpich,
     /// OpenMPI.
     Openmpi,
+}
+
+impl Section {
+    /// In the order of the page.
+    pub const ALL: [Section; 16] = [
+        Section::Decide,
+        Section::Instructions,
+        Section::Stream,
+        Section::Dgram,
+        Section::VhostUser,
+        Section::Roundtrip,
+        Section::Progress,
+        Section::Hosts,
+        Section::Guests,
+        Section::Idle,
+        Section::Crowd,
+        Section::Storm,
+        Section::Memory,
+        Section::Peers,
+        Section::Start,
+        Section::Vxlan,
+    ];
+
+    /// Whether it makes network namespaces.
+    pub fn needs_root(self) -> bool {
+        matches!(self, Section::Hosts | Section::Progress | Section::Vxlan)
+    }
 }
 
 impl Library {
@@ -62,6 +103,9 @@ pub struct Options {
     /// Write all values to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Put the tables into this page, between its markers (docs/PERFORMANCE.md)
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
     /// Repetitions, baselines and candidates in turn; medians are reported [default: 3, with --quick 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=99))]
     pub repeat: Option<u32>,

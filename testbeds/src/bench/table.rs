@@ -73,6 +73,11 @@ impl Row {
         }
     }
 
+    /// A line for what could not be measured.
+    pub fn failed(case: &str, carrier: impl ToString, error: &anyhow::Error) -> Row {
+        Row { failure: Some(format!("{error:#}")), ..Row::new(case, carrier, Vec::new()) }
+    }
+
     /// The median is what has to meet the target.
     pub fn judge_value(&mut self, target: Target) {
         self.judged = self.median;
@@ -100,6 +105,8 @@ impl Row {
 /// A part's results.
 #[derive(Debug, Clone, Serialize)]
 pub struct Table {
+    /// What the page calls it.
+    pub name: &'static str,
     /// What it is about.
     pub title: String,
     /// The unit of the values.
@@ -112,12 +119,17 @@ pub struct Table {
 
 impl Table {
     /// A table without lines.
-    pub fn new(title: impl Into<String>, unit: &'static str, columns: &[&'static str]) -> Table {
-        Table { title: title.into(), unit, columns: columns.to_vec(), rows: Vec::new() }
+    pub fn new(
+        name: &'static str,
+        title: impl Into<String>,
+        unit: &'static str,
+        columns: &[&'static str],
+    ) -> Table {
+        Table { name, title: title.into(), unit, columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    /// The table as text.
-    pub fn text(&self) -> String {
+    /// The cells that have anything in their column, titles first.
+    fn lines(&self) -> Vec<Vec<String>> {
         let mut head = vec!["case", "carrier", self.unit, "+-%"];
         head.extend(&self.columns);
         head.extend(["/direct", "/relay", "target", ""]);
@@ -138,13 +150,35 @@ impl Table {
         // Columns that nothing stands in are left out.
         let used: Vec<usize> =
             (0..lines[0].len()).filter(|&at| lines[1..].iter().any(|line| !line[at].is_empty())).collect();
+        lines.into_iter().map(|line| used.iter().map(|&at| line[at].clone()).collect()).collect()
+    }
+
+    /// The table as a page has it (Markdown), without its title. How far repetitions were apart is for the terminal.
+    pub fn markdown(&self) -> String {
+        let mut text = String::new();
+        let lines = self.lines();
+        let spread = lines.first().and_then(|head| head.iter().position(|title| title == "+-%"));
+        for (number, line) in lines.iter().enumerate() {
+            let cells = line.iter().enumerate().filter(|(at, _)| Some(*at) != spread);
+            let cells: Vec<String> = cells.map(|(_, cell)| cell.replace('|', "\\|")).collect();
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
+            if number == 0 {
+                let _ = writeln!(text, "|{}", " --- |".repeat(cells.len()));
+            }
+        }
+        text
+    }
+
+    /// The table as text.
+    pub fn text(&self) -> String {
+        let lines = self.lines();
         let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
         let mut text = format!("\n{}\n", self.title);
         for line in &lines {
             let mut written = String::from(" ");
-            for &at in &used {
+            for (at, cell) in line.iter().enumerate() {
                 // Names to the left, numbers to the right.
-                let (cell, width) = (&line[at], width(at));
+                let width = width(at);
                 let left = at < 2 || at + 1 == line.len();
                 let _ = if left {
                     write!(written, " {cell:<width$}")
@@ -220,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_missed_target_is_said_and_empty_columns_are_left_out() {
-        let mut table = Table::new("Idle", "% of a core", &["ranks"]);
+        let mut table = Table::new("idle", "Idle", "% of a core", &["ranks"]);
         let mut row = Row::new("2 ranks", "mvpnet up", vec![0.6, 1.0, 0.8]);
         row.judge_value(Target::AtMost(0.5));
         table.rows.push(row);
@@ -228,5 +262,8 @@ mod tests {
         assert!(text.contains("<= 0.5 MISSED, 0.8"), "{text}");
         assert!(text.contains("0.8  25 "), "{text}");
         assert!(!text.contains("/relay") && !text.contains("ranks ="), "{text}");
+        let page = "| case | carrier | % of a core | target |  |\n| --- | --- | --- | --- | --- |\n\
+                    | 2 ranks | mvpnet up | 0.8 | <= 0.5 | MISSED, 0.8 |\n";
+        assert_eq!(table.markdown(), page);
     }
 }

@@ -1,7 +1,7 @@
-//! `mvpnet-bare-relay`: bytes between two load generators over MPI. See [`mvpnet_testbeds::relay`].
+//! `mvpnet-bare-relay`: bytes between two load generators. See [`mvpnet_testbeds::relay`].
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    mvpnet_testbeds::relay::main(std::env::args_os().skip(1).collect())
+    mvpnet_testbeds::relay::main(std::env::args().skip(1).collect())
 }

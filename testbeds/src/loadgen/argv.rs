@@ -2,11 +2,14 @@
 //!
 //! Forms as in qemu's manual page: `-netdev stream,id=…,addr.type=fd,addr.str=N` (or `addr.type=unix,addr.path=…`),
 //! `-netdev dgram,id=…,local.type=fd,local.str=N` (or `local.type=unix,local.path=…,remote.type=unix,remote.path=…`),
-//! `-device virtio-net-…,netdev=…,mac=…`, `-chardev socket,id=…,fd=N` (or `path=…`) with `-mon chardev=…` or `-qmp`.
+//! `-netdev vhost-user,id=…,chardev=C` with `-chardev socket,id=C,path=…`, `-device virtio-net-…,netdev=…,mac=…`, `-chardev socket,id=…,fd=N` (or `path=…`) with `-mon chardev=…` or `-qmp`.
 
 use std::path::PathBuf;
 
 use thiserror::Error;
+
+/// What qemu takes for the size of a ring without being told.
+const RING_SIZE: &str = "256";
 
 /// Where the guest network is attached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,13 @@ pub enum Attachment {
         local: PathBuf,
         /// Where to send.
         remote: PathBuf,
+    },
+    /// Rings in a memory of our own, handed over on a socket to connect to.
+    VhostUser {
+        /// The control socket.
+        path: PathBuf,
+        /// Descriptors of each ring.
+        ring_size: u16,
     },
 }
 
@@ -58,10 +68,14 @@ pub enum ArgvError {
     NoClusterNic,
     #[error("no -netdev with id={0:?}, which the cluster NIC names")]
     NoNetdev(String),
-    #[error("-netdev {0:?} is neither stream nor dgram with a descriptor or unix paths")]
+    #[error(
+        "-netdev {0:?} is neither stream nor dgram with a descriptor or unix paths, nor vhost-user with a socket's path"
+    )]
     UnknownNetdev(String),
     #[error("{key}={value:?} is not a descriptor's number")]
     BadDescriptor { key: &'static str, value: String },
+    #[error("rx_queue_size={0:?} is not a power of two up to 1024")]
+    BadRing(String),
 }
 
 /// Reads an argument list (without the program's name).
@@ -80,8 +94,13 @@ pub fn parse(args: &[String]) -> Result<Wiring, ArgvError> {
     let id = device.value("netdev").unwrap_or_default();
     let netdevs = options("netdev");
     let netdev = netdevs.iter().find(|netdev| netdev.value("id") == Some(id));
-    let attachment = attachment(netdev.ok_or_else(|| ArgvError::NoNetdev(id.to_owned()))?)?;
-    let monitor = monitor(&options("chardev"), &options("mon"), &options("qmp"))?;
+    let netdev = netdev.ok_or_else(|| ArgvError::NoNetdev(id.to_owned()))?;
+    let chardevs = options("chardev");
+    let attachment = match netdev.kind() {
+        "vhost-user" => vhost_user(netdev, &chardevs, device)?,
+        _ => attachment(netdev)?,
+    };
+    let monitor = monitor(&chardevs, &options("mon"), &options("qmp"))?;
     Ok(Wiring { rank, world, attachment, monitor })
 }
 
@@ -103,6 +122,24 @@ fn attachment(netdev: &Properties) -> Result<Attachment, ArgvError> {
         },
         _ => Err(unknown()),
     }
+}
+
+fn vhost_user(
+    netdev: &Properties,
+    chardevs: &[Properties],
+    device: &Properties,
+) -> Result<Attachment, ArgvError> {
+    let id = netdev.value("chardev").unwrap_or_default();
+    let chardev =
+        chardevs.iter().find(|chardev| chardev.kind() == "socket" && chardev.value("id") == Some(id));
+    let path = chardev.and_then(|chardev| chardev.value("path"));
+    let path = path.ok_or_else(|| ArgvError::UnknownNetdev(netdev.text.clone()))?.into();
+    let size = device.value("rx_queue_size").unwrap_or(RING_SIZE);
+    let ring_size = size.parse().ok().filter(|size: &u16| size.is_power_of_two() && *size <= 1024);
+    Ok(Attachment::VhostUser {
+        path,
+        ring_size: ring_size.ok_or_else(|| ArgvError::BadRing(size.to_owned()))?,
+    })
 }
 
 fn monitor(
@@ -216,11 +253,23 @@ mod tests {
     }
 
     #[test]
+    fn finds_the_socket_of_a_vhost_user_link_and_the_size_of_its_rings() {
+        let line = "-object memory-backend-memfd,id=memory,size=256M,share=on -machine q35,memory-backend=memory \
+             -chardev socket,id=cluster,path=/proc/self/fd/9 -netdev vhost-user,id=cluster,chardev=cluster \
+             -device virtio-net-pci,netdev=cluster,mac=52:55:0:0:0:1,ctrl_guest_offloads=off,rx_queue_size=1024";
+        let path = "/proc/self/fd/9".into();
+        assert_eq!(parse(&args(line)).unwrap().attachment, Attachment::VhostUser { path, ring_size: 1024 });
+    }
+
+    #[test]
     fn says_what_is_missing() {
         assert_eq!(parse(&args("-m 256")), Err(ArgvError::NoClusterNic));
         let nic = "-device virtio-net-pci,netdev=x,mac=52:55:0:0:0:1";
         assert_eq!(parse(&args(nic)), Err(ArgvError::NoNetdev("x".into())));
         let vhost = format!("{nic} -netdev vhost-user,id=x,chardev=c");
         assert_eq!(parse(&args(&vhost)), Err(ArgvError::UnknownNetdev("vhost-user,id=x,chardev=c".into())));
+        let ring = format!("{vhost} -chardev socket,id=c,path=/tmp/c")
+            .replace("netdev=x", "netdev=x,rx_queue_size=3");
+        assert_eq!(parse(&args(&ring)), Err(ArgvError::BadRing("3".into())));
     }
 }

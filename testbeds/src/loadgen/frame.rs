@@ -3,8 +3,13 @@
 //! A frame is Ethernet with the first local experimental EtherType (IEEE 802-2014 §9.2.4) and carries its kind, its
 //! origin, a sequence number, a time stamp, its own length, a check over these, and a tail that repeats the
 //! sequence number, so that a receiver notices loss, duplication, truncation and damage at the cost of a few
-//! instructions. Addresses are written out here again, on purpose: a generator that shared the switch's code would
+//! instructions. [A packet that is still to be cut](segmented) has the same behind headers of IPv4 and TCP. Addresses are
+//! written out here again, on purpose: a generator that shared the switch's code would
 //! share its mistakes.
+
+pub mod segmented;
+
+use std::ops::Range;
 
 /// Destination, source, EtherType.
 pub const ETHERNET_HEADER: usize = 14;
@@ -14,6 +19,15 @@ pub const MIN_FRAME: usize = 60;
 pub const MAX_FRAME: usize = 69_632;
 
 const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
+// Places behind the headers.
+const KIND: usize = 0;
+const MAGIC_AT: Range<usize> = 2..6;
+const ORIGIN: Range<usize> = 6..10;
+const SEQ: Range<usize> = 10..18;
+const STAMP: Range<usize> = 18..26;
+const LENGTH: Range<usize> = 26..30;
+const CHECK: Range<usize> = 30..34;
+const FILLING: usize = 34;
 const MAGIC: [u8; 4] = *b"mvLG";
 const FILL: u8 = 0x5a;
 const TAIL: usize = 8;
@@ -91,39 +105,72 @@ pub fn write(frame: &mut [u8], to: [u8; 6], from: [u8; 6], message: Message) {
     frame[..6].copy_from_slice(&to);
     frame[6..12].copy_from_slice(&from);
     frame[12..14].copy_from_slice(&ETHERTYPE);
-    frame[14] = message.kind.byte();
-    frame[15] = 0;
-    frame[16..20].copy_from_slice(&MAGIC);
-    frame[20..24].copy_from_slice(&message.origin.to_be_bytes());
-    frame[40..44].copy_from_slice(&(len as u32).to_be_bytes());
-    frame[48..len - TAIL].fill(FILL);
-    restamp(frame, message);
+    write_body(frame, ETHERNET_HEADER, message);
+}
+
+fn write_body(frame: &mut [u8], at: usize, message: Message) {
+    let len = frame.len();
+    let body = &mut frame[at..];
+    body[KIND] = message.kind.byte();
+    body[KIND + 1] = 0;
+    body[MAGIC_AT].copy_from_slice(&MAGIC);
+    body[ORIGIN].copy_from_slice(&message.origin.to_be_bytes());
+    body[LENGTH].copy_from_slice(&(len as u32).to_be_bytes());
+    let tail = body.len() - TAIL;
+    body[FILLING..tail].fill(FILL);
+    restamp_body(frame, at, message);
 }
 
 /// Gives a frame that [`write`] made another sequence number and time stamp.
 #[inline]
 pub fn restamp(frame: &mut [u8], message: Message) {
+    restamp_body(frame, body(frame).unwrap_or(ETHERNET_HEADER), message);
+}
+
+#[inline]
+fn restamp_body(frame: &mut [u8], at: usize, message: Message) {
     let len = frame.len();
-    frame[24..32].copy_from_slice(&message.seq.to_be_bytes());
-    frame[32..40].copy_from_slice(&message.stamp.to_be_bytes());
-    frame[44..48].copy_from_slice(&check(&message, len).to_be_bytes());
-    frame[len - TAIL..].copy_from_slice(&(message.seq ^ TAIL_MASK).to_be_bytes());
+    let body = &mut frame[at..];
+    body[SEQ].copy_from_slice(&message.seq.to_be_bytes());
+    body[STAMP].copy_from_slice(&message.stamp.to_be_bytes());
+    body[CHECK].copy_from_slice(&check(&message, len).to_be_bytes());
+    let tail = body.len() - TAIL;
+    body[tail..].copy_from_slice(&(message.seq ^ TAIL_MASK).to_be_bytes());
+}
+
+/// Where a generator's own part of a frame begins.
+#[inline]
+fn body(frame: &[u8]) -> Option<usize> {
+    match frame.get(12..14)? {
+        kind if *kind == ETHERTYPE => Some(ETHERNET_HEADER),
+        kind if *kind == segmented::ETHERTYPE => Some(segmented::HEADERS),
+        _ => None,
+    }
 }
 
 /// Reads a frame. With `all`, every byte of the filling is compared as well.
 #[inline]
 pub fn read(frame: &[u8], all: bool) -> Reading {
     let len = frame.len();
-    if len < MIN_FRAME || frame[12..14] != ETHERTYPE || frame[16..20] != MAGIC {
+    let Some(at) = body(frame).filter(|at| len >= MIN_FRAME - ETHERNET_HEADER + at) else {
+        return Reading::Foreign;
+    };
+    let body = &frame[at..];
+    if body[MAGIC_AT] != MAGIC {
         return Reading::Foreign;
     }
-    let Some(kind) = Kind::from_byte(frame[14]) else { return Reading::Damaged };
-    let message =
-        Message { kind, origin: u32_at(frame, 20), seq: u64_at(frame, 24), stamp: u64_at(frame, 32) };
-    let whole = u32_at(frame, 40) as usize == len
-        && u32_at(frame, 44) == check(&message, len)
-        && u64_at(frame, len - TAIL) == message.seq ^ TAIL_MASK
-        && (!all || frame[48..len - TAIL].iter().all(|&byte| byte == FILL));
+    let Some(kind) = Kind::from_byte(body[KIND]) else { return Reading::Damaged };
+    let message = Message {
+        kind,
+        origin: u32_at(body, ORIGIN.start),
+        seq: u64_at(body, SEQ.start),
+        stamp: u64_at(body, STAMP.start),
+    };
+    let tail = body.len() - TAIL;
+    let whole = u32_at(body, LENGTH.start) as usize == len
+        && u32_at(body, CHECK.start) == check(&message, len)
+        && u64_at(body, tail) == message.seq ^ TAIL_MASK
+        && (!all || body[FILLING..tail].iter().all(|&byte| byte == FILL));
     if whole { Reading::Whole(message) } else { Reading::Damaged }
 }
 

@@ -1,7 +1,8 @@
-//! The generator's end of qemu's stream or dgram netdev, never blocking: bursts out, frames in.
+//! The generator's end of qemu's stream, dgram or vhost-user netdev, never blocking: bursts out, frames in.
 
 mod dgram;
 mod stream;
+mod vhost_user;
 
 use std::{
     io,
@@ -13,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mvpnet_qemu_driver::links::vhost_user::front::FrontError;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, ppoll},
@@ -23,7 +25,7 @@ use nix::{
 };
 use thiserror::Error;
 
-use self::{dgram::DgramLink, stream::StreamLink};
+use self::{dgram::DgramLink, stream::StreamLink, vhost_user::VhostUserLink};
 use super::{argv::Attachment, burst::Burst, inherited, stop::Stop};
 
 /// How long to try to reach the other end of a link that is named by paths.
@@ -44,6 +46,10 @@ pub enum LinkError {
     Failed(#[from] Errno),
     #[error("cannot open the link: {0}")]
     Open(#[from] io::Error),
+    #[error("cannot open the link: {0}")]
+    Front(#[from] FrontError),
+    #[error("a link of kind {0} carries no packets that are still to be cut into segments")]
+    NoSegments(&'static str),
 }
 
 /// Whether something went out whole.
@@ -62,6 +68,8 @@ pub enum Link {
     Stream(StreamLink),
     /// One frame per datagram.
     Dgram(DgramLink),
+    /// Rings in a memory of our own.
+    VhostUser(Box<VhostUserLink>),
 }
 
 impl Link {
@@ -74,6 +82,10 @@ impl Link {
                 Link::stream(retry(|| UnixStream::connect(path)).map(OwnedFd::from)?)
             }
             Attachment::DgramPaths { local, remote } => Link::dgram(dgram_between(local, remote)?),
+            Attachment::VhostUser { path, ring_size } => {
+                let control = retry(|| UnixStream::connect(path))?;
+                Link::VhostUser(Box::new(VhostUserLink::new(control, *ring_size)?))
+            }
         })
     }
 
@@ -92,6 +104,7 @@ impl Link {
         match self {
             Link::Stream(_) => "stream",
             Link::Dgram(_) => "dgram",
+            Link::VhostUser(_) => "vhost-user",
         }
     }
 
@@ -100,6 +113,7 @@ impl Link {
         match self {
             Link::Stream(link) => link.receive(each),
             Link::Dgram(link) => link.receive(each),
+            Link::VhostUser(link) => link.receive(each),
         }
     }
 
@@ -108,6 +122,7 @@ impl Link {
         match self {
             Link::Stream(link) => link.push(burst),
             Link::Dgram(link) => link.push(burst),
+            Link::VhostUser(link) => link.push(burst),
         }
     }
 
@@ -116,6 +131,7 @@ impl Link {
         match self {
             Link::Stream(link) => link.queue(frame),
             Link::Dgram(link) => link.queue(frame),
+            Link::VhostUser(link) => link.queue(frame),
         }
     }
 
@@ -124,14 +140,16 @@ impl Link {
         match self {
             Link::Stream(link) => link.flush(),
             Link::Dgram(link) => link.flush(),
+            Link::VhostUser(link) => link.flush(),
         }
     }
 
-    /// Sends these very bytes, unframed on stream, as one datagram on dgram; returns how many went.
+    /// Sends these very bytes, unframed on stream, as one frame elsewhere; returns how many went.
     pub fn push_raw(&mut self, bytes: &[u8]) -> Result<usize, LinkError> {
         match self {
             Link::Stream(link) => link.push_raw(bytes),
             Link::Dgram(link) => link.push_raw(bytes),
+            Link::VhostUser(link) => Ok(link.push_raw(bytes)),
         }
     }
 
@@ -142,9 +160,17 @@ impl Link {
 
     /// Waits until there is something to read, or room to write if that is asked for, or the time is over, or stop
     /// was said.
-    pub fn wait(&self, stop: &Stop, for_room: bool, at_most: Option<Duration>) -> Result<(), LinkError> {
+    pub fn wait(&mut self, stop: &Stop, for_room: bool, at_most: Option<Duration>) -> Result<(), LinkError> {
+        if let Link::VhostUser(link) = self {
+            return link.wait(stop, for_room, at_most);
+        }
         let room = if for_room { PollFlags::POLLOUT } else { PollFlags::empty() };
         wait_on(self.socket(), PollFlags::POLLIN | room, stop, at_most)
+    }
+
+    /// Whether packets can be sent that the receiver cuts into segments.
+    pub fn takes_segments(&self) -> Result<(), LinkError> {
+        if matches!(self, Link::VhostUser(_)) { Ok(()) } else { Err(LinkError::NoSegments(self.name())) }
     }
 
     /// Waits without looking at the link.
@@ -157,6 +183,7 @@ impl Link {
         match self {
             Link::Stream(link) => link.socket(),
             Link::Dgram(link) => link.socket(),
+            Link::VhostUser(link) => link.control(),
         }
     }
 }

@@ -35,8 +35,7 @@ pub fn play(
     let mut played = match &role.job {
         Job::Answer { seconds } => answer::answer(station, *seconds, publish),
         Job::Deaf { seconds } => answer::stay_deaf(station, *seconds, publish),
-        Job::Traffic { send, receive, window, check_all } => {
-            station.check_all = *check_all;
+        Job::Traffic { send, receive, window } => {
             traffic::run(station, send.as_ref(), *receive, *window, role.patience, publish)
         }
         Job::PingPong { to, size, gap, window } => {

@@ -13,8 +13,8 @@
 //! | --- | --- |
 //! | `idle`, `echo` | `seconds` (until stopped). Both answer hellos and pings, as every mode does that reads |
 //! | `deaf` | `seconds` (until stopped). Reads nothing |
-//! | `blast` | `to` (rank or `all`), `size` (1514), `seconds` (2), `warmup` (0.3), `burst` (64 frames per system call, within 64 KiB), `count`, `rate` (frames/s), `patience` (30) |
-//! | `sink` | `seconds` (2), `warmup` (0.3), `patience` (30), `check` (`head` or `all`) |
+//! | `blast` | `to` (rank or `all`), `size` (1514), `seconds` (2), `warmup` (0.3), `burst` (64 frames per system call, within 64 KiB), `count`, `rate` (frames/s), `patience` (30), `segment` (bytes: frames are TCP packets that the receiver is to cut into segments of that length; vhost-user only) |
+//! | `sink` | `seconds` (2), `warmup` (0.3), `patience` (30), `check` (`head` or `all`), `from` (counts only that rank's frames) |
 //! | `duplex` | those of `blast` and `sink`: sends and counts at once |
 //! | `pingpong` | `to`, `size` (64), `gap` (0), `seconds` (2), `warmup` (0.3), `patience` (30) |
 //! | `allping` | `size` (64), `patience` (30), `peers` (world size) |
@@ -63,6 +63,17 @@ pub struct Blast {
     pub count: Option<u64>,
     /// At most so many frames per second.
     pub rate: Option<u64>,
+    /// Frames are TCP packets to be cut into segments of so many bytes by who receives them.
+    pub segment: Option<u16>,
+}
+
+/// Counting load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sink {
+    /// Whether to compare the filling of each frame.
+    pub check_all: bool,
+    /// The one rank whose frames count.
+    pub from: Option<u32>,
 }
 
 /// Ways to misbehave.
@@ -148,12 +159,10 @@ pub enum Job {
     Traffic {
         /// What to send.
         send: Option<Blast>,
-        /// Whether to count.
-        receive: bool,
+        /// What to count.
+        receive: Option<Sink>,
         /// When to measure.
         window: Window,
-        /// Whether to compare the filling of each frame.
-        check_all: bool,
     },
     /// Measures round trips.
     PingPong {
@@ -249,7 +258,7 @@ mod tests {
     #[test]
     fn each_rank_finds_its_own_clause() {
         let script = "0:blast,to=1,size=60,seconds=3;1-3,7:sink,seconds=3; 7:echo";
-        let Job::Traffic { send: Some(blast), receive: false, window, .. } = role_of(script, 0).unwrap().job
+        let Job::Traffic { send: Some(blast), receive: None, window } = role_of(script, 0).unwrap().job
         else {
             panic!("rank 0 blasts")
         };
@@ -300,6 +309,11 @@ mod tests {
         assert_eq!(text("0:blast"), "blast needs to=");
         assert_eq!(text("0:sink,to=1"), "sink has no key \"to\"");
         assert_eq!(text("0:blast,to=1,size=9"), "size=9 is not 60 to 69632 bytes");
+        assert_eq!(text("0:blast,to=1,segment=1448,size=69632"), "size=69632 is not 100 to 65549 bytes");
+        assert_eq!(
+            text("0:blast,to=all,segment=1448"),
+            "to=all is not a rank, for packets that are to be cut"
+        );
         assert_eq!(text("x:sink"), "\"x\" is no list of ranks");
         assert_eq!(text("sink,seconds=-1"), "seconds=-1 is not a time (2, 0.3, 2ms, 500us)");
     }

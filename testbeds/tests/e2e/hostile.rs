@@ -86,7 +86,8 @@ fn impossible_lengths_on_a_stream_end_that_guest_s_link_and_nothing_else() {
     // Where the next frame begins is unknown after such a length.
     let script = "0:garbage-lengths,count=1,length=4294967292,to=3; 1:garbage-noise,count=200,to=3; \
                   2:pingpong,to=3,seconds=1; 3:echo";
-    let mut job = Job::new(Launcher::Up, 4).generators(script).flags(["-g"]).stays_up().start();
+    let job = Job::new(Launcher::Up, 4).generators(script).flags(["-n", "stream", "-g"]);
+    let mut job = job.stays_up().start();
     job.wait_until_up();
     job.wait_for_results(0..=2);
     job.end_with(0);
@@ -102,7 +103,8 @@ fn impossible_lengths_on_a_stream_end_that_guest_s_link_and_nothing_else() {
 fn half_a_frame_and_a_link_that_is_cut_disturb_nobody() {
     let Some(_turn) = begin(&[Need::Launcher(Launcher::Up)]) else { return };
     let script = "0:garbage-half; 1:garbage-cut; 2:pingpong,to=3,seconds=1; 3:echo";
-    let mut job = Job::new(Launcher::Up, 4).generators(script).flags(["-g"]).stays_up().start();
+    let job = Job::new(Launcher::Up, 4).generators(script).flags(["-n", "stream", "-g"]);
+    let mut job = job.stays_up().start();
     job.wait_until_up();
     job.wait_for_results(0..=2);
     job.end_with(0);

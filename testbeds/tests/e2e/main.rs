@@ -13,6 +13,8 @@
 //! | `MVPNET_MPICH_BIN_DIR`, `MVPNET_OPENMPI_BIN_DIR` | `target/mpich/debug`, `target/openmpi/debug`: `mvpnet` for each MPI |
 //! | `MVPNET_TINY` | `target/tiny`: the tiny guest |
 //! | `MVPNET_DEBIAN` | `target/debian`: the Debian guest (`testbeds/debian/build`), which `debian::…` boot |
+//! | `MVPNET_E2E_NET` | none: `--net` of every job that has none of its own |
+//! | `MVPNET_E2E_SOAK` | `10`: for how many seconds guests reboot under load |
 //! | `MVPNET_REQUIRE` | `all`: what cannot be tested here is a failure, not a skip |
 //!
 //! What is missing is skipped with a line `SKIPPED name: why` on standard error; every test that ran has a line
@@ -47,4 +49,5 @@ mod lab_wire;
 mod network;
 mod operations;
 mod slurm;
+mod soak;
 mod two_hosts;

@@ -15,8 +15,13 @@ enum Sockets {
 }
 
 #[test]
-fn three_guests_talk_under_up_over_stream_links() {
-    three_guests_talk(Launcher::Up, "stream", Sockets::Inherited, 1500, 0);
+fn three_guests_talk_under_up_over_vhost_user_links() {
+    three_guests_talk(Launcher::Up, "vhost-user", Sockets::Inherited, 1500, 0);
+}
+
+#[test]
+fn three_guests_talk_under_up_over_vhost_user_links_with_paths() {
+    three_guests_talk(Launcher::Up, "vhost-user", Sockets::Paths, 9000, 7);
 }
 
 #[test]
@@ -30,8 +35,8 @@ fn three_guests_talk_under_up_over_dgram_links() {
 }
 
 #[test]
-fn three_guests_talk_under_up_over_dgram_links_with_paths() {
-    three_guests_talk(Launcher::Up, "dgram", Sockets::Paths, 1500, 0);
+fn three_guests_talk_under_mpich_over_vhost_user_links() {
+    three_guests_talk(Launcher::Mpich, "vhost-user", Sockets::Inherited, 9000, 7);
 }
 
 #[test]
@@ -45,13 +50,13 @@ fn three_guests_talk_under_mpich_over_dgram_links_with_paths() {
 }
 
 #[test]
-fn three_guests_talk_under_openmpi_over_stream_links() {
-    three_guests_talk(Launcher::OpenMpi, "stream", Sockets::Inherited, 1500, 0);
+fn three_guests_talk_under_openmpi_over_vhost_user_links() {
+    three_guests_talk(Launcher::OpenMpi, "vhost-user", Sockets::Inherited, 1500, 0);
 }
 
 #[test]
-fn three_guests_talk_under_openmpi_over_dgram_links_with_paths() {
-    three_guests_talk(Launcher::OpenMpi, "dgram", Sockets::Paths, 9000, 7);
+fn three_guests_talk_under_openmpi_over_stream_links() {
+    three_guests_talk(Launcher::OpenMpi, "stream", Sockets::Inherited, 1500, 0);
 }
 
 /// One job, everything that its network has to do, and the application's exit code as the job's.

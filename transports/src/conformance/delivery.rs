@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use mvpnet_switch::OFFLOAD_LEN;
+
 use super::Medium;
 use super::frames::GROUP;
 use super::party::Party;
@@ -117,6 +119,36 @@ pub(super) fn runs(party: &mut Party<'_>) -> Result<(), String> {
             }
             markers += u32::from(is_marker);
         }
+    }
+    party.meet()?;
+    nothing_more(party)
+}
+
+pub(super) fn unfinished(party: &mut Party<'_>) -> Result<(), String> {
+    let others = party.others();
+    let lengths = [60, party.longest(), 0, 1514, party.longest(), 9014];
+    for (number, len) in (0..).zip(lengths) {
+        let header = [number as u8; OFFLOAD_LEN];
+        let mut run = (0x8000_0000 | (OFFLOAD_LEN + len) as u32).to_be_bytes().to_vec();
+        run.extend_from_slice(&header);
+        run.extend_from_slice(&party.frame(number, len));
+        for to in &others {
+            party.send_run(*to, &run)?;
+            // A finished frame behind it stays finished.
+            party.send(*to, RecordKind::Unicast, party.me(), &[])?;
+        }
+    }
+    let mut next = BTreeMap::new();
+    for _ in 0..2 * lengths.len() * others.len() {
+        let arrival = party.next_arrival()?;
+        let count = next.entry(arrival.from).or_insert(0);
+        let (number, is_unfinished) = (*count / 2, *count % 2 == 0);
+        let (header, len) =
+            if is_unfinished { (Some(vec![number as u8; OFFLOAD_LEN]), lengths[number]) } else { (None, 0) };
+        if arrival.offload != header || !party.is_frame(&arrival.frame, number as u32, len) {
+            return Err(format!("record {count} of rank {} came with {:?}", arrival.from, arrival.offload));
+        }
+        *count += 1;
     }
     party.meet()?;
     nothing_more(party)

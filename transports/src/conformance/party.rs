@@ -19,6 +19,8 @@ pub(super) struct Arrival {
     pub from: Rank,
     pub kind: RecordKind,
     pub root: Option<u32>,
+    /// The virtio-net header of an unfinished frame.
+    pub offload: Option<Vec<u8>>,
     pub frame: Vec<u8>,
 }
 
@@ -227,7 +229,9 @@ impl<'a> Party<'a> {
                 RecordKind::Control => self.control.push_back((from, frame.to_vec())),
                 _ => {
                     self.received[from.index() as usize].0 += frame.len();
-                    self.arrivals.push_back(Arrival { from, kind, root: record.root, frame: frame.to_vec() })
+                    let (root, frame) = (record.root, frame.to_vec());
+                    let offload = record.offload.map(|at| batch.bytes()[at].to_vec());
+                    self.arrivals.push_back(Arrival { from, kind, root, offload, frame })
                 }
             }
         }

@@ -23,19 +23,32 @@ pub(super) struct Card {
     pub pid: u32,
     /// Cores that the rank may use.
     pub cores: u16,
-    /// Port of the UDP doorbell, 0 where there is none.
-    pub udp_port: u16,
-    /// Descriptor and inode of the [`SleepPage`](super::page::SleepPage).
-    pub page: (i32, u64),
-    /// Descriptor and inode of the pipe that is the doorbell.
-    pub pipe: (i32, u64),
+    /// Where it can be reached on its host, and rung.
+    pub places: Places,
     /// Where the host may be reached.
     pub addresses: Vec<IpAddr>,
 }
 
+/// Where a rank's memory and bells are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    /// Descriptor and inode of the rank's [segment](crate::shm).
+    pub segment: (i32, u64),
+    /// Descriptor and inode of the pipe that is its bell.
+    pub pipe: (i32, u64),
+    /// Port of the UDP doorbell, 0 where there is none.
+    pub udp_port: u16,
+}
+
+impl Places {
+    /// Nowhere.
+    pub const NOWHERE: Self = Places { segment: (-1, 0), pipe: (-1, 0), udp_port: 0 };
+}
+
 impl Card {
     pub fn to_bytes(&self) -> [u8; CARD_LEN] {
-        let Card { agreement, host, pid, cores, udp_port, page, pipe, addresses } = self;
+        let Card { agreement, host, pid, cores, places, addresses } = self;
+        let Places { segment, pipe, udp_port } = places;
         let mut bytes = [0; CARD_LEN];
         let mut out = Writer { rest: &mut bytes };
         out.put(agreement.to_be_bytes());
@@ -43,7 +56,7 @@ impl Card {
         out.put(pid.to_be_bytes());
         out.put(cores.to_be_bytes());
         out.put(udp_port.to_be_bytes());
-        for (fd, inode) in [page, pipe] {
+        for (fd, inode) in [segment, pipe] {
             out.put(fd.to_be_bytes());
             out.put(inode.to_be_bytes());
         }
@@ -66,12 +79,12 @@ impl Card {
         let cores = u16::from_be_bytes(rest.take());
         let udp_port = u16::from_be_bytes(rest.take());
         let mut descriptor = || (i32::from_be_bytes(rest.take()), u64::from_be_bytes(rest.take()));
-        let (page, pipe) = (descriptor(), descriptor());
+        let (segment, pipe) = (descriptor(), descriptor());
         let [count] = rest.take();
         let addresses = (0..usize::from(count).min(MAX_ADDRESSES))
             .map(|_| Ipv6Addr::from(rest.take::<16>()).to_canonical())
             .collect();
-        Card { agreement, host, pid, cores, udp_port, page, pipe, addresses }
+        Card { agreement, host, pid, cores, places: Places { segment, pipe, udp_port }, addresses }
     }
 }
 
@@ -157,9 +170,7 @@ mod tests {
             host: u64::MAX,
             pid: 4242,
             cores: 8,
-            udp_port: 50000,
-            page: (7, 99),
-            pipe: (-1, 1 << 40),
+            places: Places { segment: (7, 99), pipe: (-1, 1 << 40), udp_port: 50000 },
             addresses: vec!["192.0.2.1".parse().expect("v4"), "2001:db8::1".parse().expect("v6")],
         };
         assert_eq!(Card::from_bytes(&card.to_bytes()), card);

@@ -7,9 +7,10 @@ use mvpnet_switch::{Rank, World};
 
 use super::MpiTransport;
 use super::bells::PeerBell;
-use crate::batch::{BATCH_HEADER_LEN, Batch, Buffer, Lane};
+use crate::batch::{BATCH_HEADER_LEN, Batch, Buffer, Draft, Lane};
 use crate::doze::PENDING_BACKSTOP;
 use crate::header::BatchHeader;
+use crate::shm::{Rings, Sleep};
 use crate::{Arm, Pending, RecordKind, SendError, Transport, TransportError, TransportStats};
 
 /// Messages that are matched and not yet received whole. Long ones need calls by their sender, so a few
@@ -37,6 +38,23 @@ impl MpiTransport {
         };
         self.receives.start(probed, len, buffer)?;
         Ok(true)
+    }
+
+    /// The next batch that has come as a message.
+    fn receive_message(&mut self) -> Result<Option<Batch>, TransportError> {
+        loop {
+            let has_probed = self.probe()?;
+            match self.receives.next()? {
+                Some(received) => {
+                    let batch = self.unpack(received.source, received.len, received.buffer);
+                    if batch.is_some() {
+                        return Ok(batch);
+                    }
+                }
+                None if !has_probed => return Ok(None),
+                None => {}
+            }
+        }
     }
 
     /// Reads the header of a message: credits for us, and a batch unless it brought nothing else.
@@ -87,6 +105,12 @@ impl MpiTransport {
     }
 
     fn has_arrivals(&mut self) -> Result<bool, TransportError> {
+        if self.rings.as_mut().is_some_and(|rings| rings.has_work(&mut self.pool)) {
+            return Ok(true);
+        }
+        if self.is_all_near {
+            return Ok(false);
+        }
         for _ in 0..LAST_LOOKS {
             self.probe()?;
             if self.receives.has_complete()? {
@@ -116,6 +140,14 @@ impl Transport for MpiTransport {
         "mpi"
     }
 
+    fn draft(&mut self) -> Draft {
+        Draft { buffer: self.pool.take() }
+    }
+
+    fn send_draft(&mut self, to: Rank, draft: &mut Draft, len: usize) -> Result<(), SendError> {
+        self.enqueue(to, |outbox, pool| outbox.send_draft(pool, draft, len))
+    }
+
     fn send_run(&mut self, to: Rank, records: &[u8]) -> Result<(), SendError> {
         self.enqueue(to, |outbox, pool| outbox.send_run(pool, records))
     }
@@ -138,26 +170,29 @@ impl Transport for MpiTransport {
             self.test_sends()?;
             self.tidy();
         }
-        Ok(Pending { bytes: self.queued + self.in_flight })
+        let near = self.rings.as_mut().map_or(0, |rings| rings.progress(&mut self.pool));
+        Ok(Pending { bytes: near + self.queued + self.in_flight })
     }
 
     fn receive(&mut self) -> Result<Option<Batch>, TransportError> {
-        loop {
-            let has_probed = self.probe()?;
-            match self.receives.next()? {
-                Some(received) => {
-                    let batch = self.unpack(received.source, received.len, received.buffer);
-                    if batch.is_some() {
-                        return Ok(batch);
-                    }
-                }
-                None if !has_probed => return Ok(None),
-                None => {}
-            }
+        // In turn, so that neither way keeps the other from being heard.
+        self.is_mpis_turn = !self.is_mpis_turn && !self.is_all_near;
+        if self.is_mpis_turn
+            && let Some(batch) = self.receive_message()?
+        {
+            return Ok(Some(batch));
         }
+        if let Some(batch) = self.rings.as_mut().and_then(Rings::receive) {
+            self.backstop.reset();
+            return Ok(Some(batch));
+        }
+        if self.is_mpis_turn || self.is_all_near { Ok(None) } else { self.receive_message() }
     }
 
     fn recycle(&mut self, batch: Batch) {
+        if let (Some(_), Some(rings)) = (batch.buffer.block(), &mut self.rings) {
+            return rings.recycle(batch);
+        }
         let Batch { from, lane, buffer } = batch;
         let charge = self.limits.charge(buffer.message_len());
         self.pool.put(buffer);
@@ -172,7 +207,13 @@ impl Transport for MpiTransport {
         let progressed = self.progress().map(|_| ());
         self.keep_failure(progressed);
         self.is_armed = true;
-        self.doorbell.sleep();
+        let mut sleep = Sleep::Idle;
+        if let Some(rings) = &mut self.rings {
+            rings.fetch_all_spent(&mut self.pool);
+            rings.bury(&mut self.pool);
+            sleep = rings.sleep();
+        }
+        self.doorbell.sleep(sleep);
         let arrived = self.has_arrivals();
         let is_ready = match arrived {
             Ok(arrived) => arrived || std::mem::take(&mut self.has_room_come) || self.failure.is_some(),
@@ -216,6 +257,7 @@ impl Transport for MpiTransport {
     }
 
     fn stats(&self) -> TransportStats {
-        TransportStats { buffers_made: self.pool.made(), ..self.stats }
+        let near = self.rings.as_ref().map_or_else(TransportStats::default, |rings| rings.stats);
+        TransportStats { buffers_made: self.pool.made(), ..self.stats.plus(near) }
     }
 }

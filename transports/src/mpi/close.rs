@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use mvpnet_switch::World;
 use nix::poll::{PollFd, PollFlags, poll};
 
 use super::MpiTransport;
@@ -13,8 +14,10 @@ use super::hydra::Hydra;
 use super::requests::Barrier;
 use crate::{Arm, Transport, TransportError, clock};
 
-/// MPI_Finalize may take this long.
+/// MPI_Finalize may take this long, and this much longer for each rank of the job: its ranks share cores, and the launcher
+/// answers them one by one.
 const FINALIZE_LIMIT: Duration = Duration::from_secs(10);
+const FINALIZE_LIMIT_PER_RANK: Duration = Duration::from_millis(200);
 /// The same where ranks are missing, so that it hardly can end.
 const HOPELESS_LIMIT: Duration = Duration::from_secs(1);
 
@@ -48,11 +51,15 @@ impl MpiTransport {
             Ok(all_met) => report.all_met = all_met,
             Err(error) => report.error = Some(error),
         }
-        report.undelivered_bytes = self.queued + self.sends.bytes();
+        let near = self
+            .rings
+            .as_ref()
+            .map_or(0, |rings| if report.all_met { 0 } else { rings.under_way() } + rings.queued());
+        report.undelivered_bytes = self.queued + self.sends.bytes() + near;
         // Buffers of sends that are still active are leaked with `sends`.
-        let MpiTransport { mpi, sends, receives, library, .. } = self;
+        let MpiTransport { mpi, sends, receives, library, world, .. } = self;
         drop((sends, receives));
-        finalize(mpi, &library, report.all_met, exit_code);
+        finalize(mpi, &library, report.all_met.then_some(world), exit_code);
         report
     }
 
@@ -95,15 +102,16 @@ impl MpiTransport {
     }
 }
 
-/// Finalises MPI; ends the process with `exit_code` where that hangs.
-pub(super) fn finalize(mpi: Mpi, library: &str, all_met: bool, exit_code: i32) {
+/// Finalises MPI; ends the process with `exit_code` where that hangs. `met`: the world, if all of it has met at the end.
+pub(super) fn finalize(mpi: Mpi, library: &str, met: Option<World>, exit_code: i32) {
     let (done, watch) = channel::<()>();
-    let hydra = if all_met { Hydra::stand_between(library) } else { None };
+    let hydra = met.and_then(|world| Hydra::stand_between(library, world));
     let watchdog = std::thread::Builder::new().name("mpi-finalize".into()).spawn(move || {
         let has_ended = match hydra {
             Some(hydra) => hydra.relay(&watch),
             None => {
-                let limit = if all_met { FINALIZE_LIMIT } else { HOPELESS_LIMIT };
+                let patient = |world: World| FINALIZE_LIMIT + FINALIZE_LIMIT_PER_RANK * world.size();
+                let limit = met.map_or(HOPELESS_LIMIT, patient);
                 watch.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
             }
         };

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use super::page::Key;
+use crate::shm::Key;
 
 /// Key, sender, receiver, what it is, which address.
 const DATAGRAM_LEN: usize = 16 + 4 + 4 + 1 + 1;

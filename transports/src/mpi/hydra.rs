@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
+use mvpnet_switch::World;
 use nix::poll::{PollFd, PollFlags, poll};
 
 use super::ffi;
@@ -26,6 +27,9 @@ use crate::launcher::{LauncherKind, launcher_env};
 const BEFORE_BARRIER: Duration = Duration::from_secs(1);
 const IN_BARRIER: Duration = Duration::from_secs(4);
 const AFTER_BARRIER: Duration = Duration::from_millis(500);
+
+/// So many ranks more, and all of it may take as long again: they share cores, and Hydra answers one after the other.
+const RANKS_PER_PATIENCE: u32 = 16;
 
 /// How often to look whether MPI has ended, in milliseconds.
 const LOOK_EVERY_MS: u16 = 10;
@@ -40,6 +44,8 @@ const FAREWELL_HEARD: &[u8] = b"cmd=finalize_ack";
 pub(super) struct Hydra {
     launcher: UnixStream,
     mpich: UnixStream,
+    /// By how much all limits are multiplied.
+    patience: u32,
 }
 
 /// Where MPICH is, as the launcher's barrier goes.
@@ -63,13 +69,18 @@ impl Stage {
 impl Hydra {
     /// Takes the library's socket to the launcher and gives it one to us instead, where the launcher is Hydra
     /// and the library talks to it in these words.
-    pub fn stand_between(library: &str) -> Option<Self> {
+    pub fn stand_between(library: &str, world: World) -> Option<Self> {
         // Slurm sets PMI_FD as well, and speaks PMI 2.
         launcher_env().filter(|launcher| launcher.kind == LauncherKind::Hydra)?;
         let number = std::env::var("PMI_FD").ok()?.parse().ok()?;
         let launcher = library.starts_with("MPICH").then(|| ffi::duplicate(number)).flatten()?;
         let (mpich, theirs) = UnixStream::pair().ok()?;
-        ffi::replace(number, &OwnedFd::from(theirs)).then(|| Hydra { launcher: launcher.into(), mpich })
+        let patience = 1 + world.size() / RANKS_PER_PATIENCE;
+        ffi::replace(number, &OwnedFd::from(theirs)).then(|| Hydra {
+            launcher: launcher.into(),
+            mpich,
+            patience,
+        })
     }
 
     /// Passes on what is said until `watch` closes, which says that MPI has ended. False where it does not
@@ -87,11 +98,11 @@ impl Hydra {
                 // One of the two has closed its end: nothing more is said, but MPI may still be at work.
                 Err(_) => {
                     return watch
-                        .recv_timeout(stage.limit())
+                        .recv_timeout(stage.limit() * self.patience)
                         .is_err_and(|error| error == RecvTimeoutError::Disconnected);
                 }
             }
-            if clock::now().saturating_sub(since) > stage.limit() {
+            if clock::now().saturating_sub(since) > stage.limit() * self.patience {
                 tracing::debug!("MPI does not come to its end ({stage:?}): it is left to itself");
                 self.take_leave(stage);
                 return false;
@@ -188,7 +199,7 @@ mod tests {
     fn between() -> (Hydra, UnixStream, UnixStream) {
         let (launcher, far_launcher) = UnixStream::pair().expect("a socketpair");
         let (mpich, far_mpich) = UnixStream::pair().expect("a socketpair");
-        (Hydra { launcher, mpich }, far_launcher, far_mpich)
+        (Hydra { launcher, mpich, patience: 1 }, far_launcher, far_mpich)
     }
 
     #[test]

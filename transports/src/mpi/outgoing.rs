@@ -4,11 +4,13 @@ use mvpnet_switch::Rank;
 
 use super::bells::PeerBell;
 use super::{MpiTransport, Peer, card_of};
-use crate::batch::{Buffer, Lane, Pool};
+use crate::batch::{Buffer, Lane};
 use crate::credit::ReceiveWindow;
 use crate::doze;
 use crate::header::BatchHeader;
 use crate::outbox::Outbox;
+use crate::pool::Pool;
+use crate::shm::{Neighbour, Neighbours};
 use crate::{SendError, TransportError};
 
 /// Sends to one peer that MPI works on at a time. What comes then shares a batch, and a test of all of them
@@ -53,10 +55,9 @@ impl MpiTransport {
             return None;
         }
         let card = card_of(&self.cards, rank);
-        let is_near = self.neighbours.binary_search(&rank).is_ok();
         let polls = doze::polls(self.hosts.ranks_on(card.host), usize::from(card.cores));
-        let bell = self.doorbell.peer(rank.index(), &card, is_near, polls);
-        self.backstop.begin_with(if matches!(bell, PeerBell::Near { .. }) { EARLY_NEAR } else { EARLY_FAR });
+        let bell = self.doorbell.peer(rank.index(), &card, self.near(rank), polls);
+        self.backstop.begin_with(if matches!(bell, PeerBell::Near(_)) { EARLY_NEAR } else { EARLY_FAR });
         let limits = self.limits;
         self.peers.slot_or_insert_with(rank, || Peer {
             rank,
@@ -73,11 +74,25 @@ impl MpiTransport {
         })
     }
 
+    /// The door of a rank of this host, to be rung at for messages of MPI.
+    fn near(&self, rank: Rank) -> Option<Neighbour> {
+        self.host.ranks().binary_search(&rank).ok()?;
+        let near = self.host.meet(rank);
+        near.inspect_err(|error| {
+            tracing::debug!(rank = rank.index(), %error, "cannot ring at the door of a rank of this host");
+        })
+        .ok()
+    }
+
+    /// Queues something for a peer, on the way that leads to it.
     pub(super) fn enqueue(
         &mut self,
         to: Rank,
-        push: impl Fn(&mut Outbox, &mut Pool) -> Result<(), SendError>,
+        mut push: impl FnMut(&mut Outbox, &mut Pool) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
+        if let Some(rings) = self.rings.as_mut().filter(|rings| rings.reaches(to)) {
+            return rings.enqueue(&mut self.pool, to, push);
+        }
         let slot = self.peer(to).filter(|slot| !self.peers[*slot].is_gone).ok_or(SendError::PeerGone(to))?;
         let before = self.peers[slot].outbox.queued();
         let mut result = push(&mut self.peers[slot].outbox, &mut self.pool);

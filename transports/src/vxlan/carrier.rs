@@ -9,16 +9,18 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use mvpnet_switch::{Rank, World};
+use mvpnet_switch::{OFFLOAD_LEN, Offload, Rank, World};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use super::header::HEADER_LEN;
 use super::table::TunnelId;
 use super::vtep::{Vtep, WhenFull};
 use super::{Refusals, VtepStats};
-use crate::batch::{BATCH_LEN, Batch, Lane, Pool};
+use crate::batch::{BATCH_LEN, Batch, Lane};
 use crate::doze::{Backstop, PENDING_BACKSTOP};
 use crate::mem::MemTransport;
+use crate::offload::Finisher;
+use crate::pool::Pool;
 use crate::{
     Arm, Pending, RECORD_HEADER_LEN, RecordKind, SendError, Transport, TransportError, TransportStats,
     records,
@@ -59,6 +61,7 @@ pub struct VxlanTransport<W> {
     is_controls_turn: bool,
     bells: Epoll,
     backstop: Backstop,
+    finisher: Finisher,
     stats: TransportStats,
 }
 
@@ -88,6 +91,7 @@ impl<W: Ways> VxlanTransport<W> {
             is_controls_turn: false,
             bells,
             backstop: Backstop::default(),
+            finisher: Finisher::new(),
             stats: TransportStats::default(),
         })
     }
@@ -141,6 +145,25 @@ impl<W: Ways> VxlanTransport<W> {
 
     fn tunnel(&self, to: Rank) -> Result<TunnelId, SendError> {
         self.ways.tunnel(to).ok_or(SendError::PeerGone(to))
+    }
+
+    /// Queues a frame behind what its sender has left to others, finished: a datagram has no place for that.
+    fn send_finished(&mut self, tunnel: TunnelId, unfinished: &[u8]) {
+        let Some((header, frame)) = unfinished.split_first_chunk::<OFFLOAD_LEN>() else { return };
+        let VxlanTransport { vtep, finisher, stats, .. } = self;
+        let is_sent = match Offload::read(header, frame) {
+            Ok(None) => {
+                vtep.send(tunnel, frame);
+                true
+            }
+            Ok(Some(offload)) => {
+                finisher.finish(&offload, frame, |segment| vtep.send(tunnel, segment)).is_ok()
+            }
+            Err(_) => false,
+        };
+        if !is_sent {
+            stats.discarded_bytes += (RECORD_HEADER_LEN + unfinished.len()) as u64;
+        }
     }
 
     /// Receives frames and makes batches of them, one per far end as long as they fit.
@@ -207,7 +230,10 @@ impl<W: Ways> Transport for VxlanTransport<W> {
         let tunnel = self.tunnel(to)?;
         self.make_room(run.len(), records(run).count())?;
         for record in records(run).flatten() {
-            self.vtep.send(tunnel, &run[record.frame]);
+            match record.offload {
+                None => self.vtep.send(tunnel, &run[record.frame]),
+                Some(header) => self.send_finished(tunnel, &run[header.start..record.frame.end]),
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! stay in order, and different ones for different flows, so that routers and network cards spread them (RFC
 //! 7348 §5, "Source Port").
 
-use super::layout::{Layout, ethernet};
+use crate::offload::layout::{Layout, ethernet};
 
 /// The ports to choose from, as RFC 7348 §5 recommends: the dynamic ports of RFC 6335 §6.
 pub(super) const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;

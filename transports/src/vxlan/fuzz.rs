@@ -10,9 +10,10 @@ use mvpnet_switch::{
 
 use super::header::HEADER_LEN;
 use super::intake::{Arena, Frame, Intake};
-use super::layout::{Layout, ethernet, ipv4};
 use super::outgoing::{Arenas, MAX_SLICES, Outgoing, Queue};
 use super::{Refusal, Tunnel, TunnelId};
+use crate::offload::checksum::Sum;
+use crate::offload::layout::{Layout, ethernet, ipv4};
 
 /// Bytes in front of the datagrams, which say how they arrive: flags, and the length of each of them, zero for
 /// one datagram.
@@ -216,7 +217,7 @@ fn check_part(frame: &[u8], mtu: usize) {
         let header_len = usize::from(frame[layout.network] & 15) * 4;
         assert!(header_len >= ipv4::HEADER_LEN);
         let header = &frame[layout.network..][..header_len];
-        assert_eq!(super::checksum::Sum::default().add(header).fold(), 0xffff);
+        assert_eq!(Sum::default().add(header).fold(), 0xffff);
     }
 }
 

@@ -6,11 +6,11 @@ use std::ops::Range;
 
 use super::entropy::flow_hash;
 use super::header::{HEADER_LEN, Header};
-use super::layout::{Layout, ethernet};
 use super::offload::{self, CutError};
 use super::probe::message::{ANSWER_LEN, Message};
 use super::refusal::{Refusal, Refusals};
 use super::table::{Table, TunnelId};
+use crate::offload::layout::{Layout, ethernet};
 
 /// Room for the frames that super-frames are cut into: as many bytes as one receive can bring, and a quarter
 /// for their headers.

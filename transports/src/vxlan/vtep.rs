@@ -15,12 +15,12 @@ use thiserror::Error;
 
 use super::header::{HEADER_LEN, Header};
 use super::intake::{Arena, Intake};
-use super::layout::Layout;
 use super::outgoing::{Outgoing, Queue};
 use super::refusal::Refusals;
 use super::socket::{self, BATCH, BindError, Listener};
 use super::table::{Collision, Tunnel, TunnelId};
 use super::{PORT, RECEIVE_SLOT, RECEIVE_SLOTS, entropy};
+use crate::offload::layout::Layout;
 
 mod flush;
 mod routes;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mvpnet_switch::World;
+use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
+use mvpnet_switch::{OFFLOAD_LEN, World};
 use mvpnet_transports::conformance::{self, Expectations};
 use mvpnet_transports::vxlan::{TunnelTransport, TunnelsError, Vtep, VtepConfig, tunnels};
-use mvpnet_transports::{Arm, Lane, RecordKind, SendError, Transport, mem};
+use mvpnet_transports::{Arm, Lane, RECORD_HEADER_LEN, RecordKind, SendError, Transport, mem};
 use nix::poll::{PollFd, PollFlags, poll};
 
 use super::ends::{flush, frame, port, receive, tunnel, vni, vtep, wait};
@@ -64,6 +65,51 @@ fn each_rank_gets_what_has_its_vni_and_nothing_else() {
             assert_eq!(end.refusals().total(), 0);
         }
     }
+}
+
+/// A TCP segment over IPv4 whose checksum field holds the pseudo-header's sum.
+fn unfinished(payload: &[u8]) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64);
+    let mut frame = Vec::new();
+    builder.tcp(1, 2, 3, 4).write(&mut frame, payload).unwrap();
+    let sum = 0x0a00 + 1 + 0x0a00 + 2 + 6 + (20 + payload.len() as u16);
+    frame[50..52].copy_from_slice(&sum.to_be_bytes());
+    frame
+}
+
+#[test]
+fn unfinished_frames_leave_as_finished_ones() {
+    let (mut ends, mut bridge) = job(1, "127.0.0.90", "127.0.0.91");
+    let end = &mut ends[0];
+    let mut run = Vec::new();
+    let mut push = |header: &[u8; OFFLOAD_LEN], frame: &[u8]| {
+        let len = (OFFLOAD_LEN + frame.len()) as u32;
+        run.extend_from_slice(&(0x8000_0000 | len).to_be_bytes());
+        run.extend_from_slice(&[header, frame].concat());
+    };
+    let super_frame = unfinished(&[7; 2500]);
+    // A checksum at 34 + 16; TCP segments over IPv4 of 1000 octets.
+    push(&[1, 1, 0, 0, 0xe8, 3, 34, 0, 16, 0, 0, 0], &super_frame);
+    push(&[1, 0, 0, 0, 0, 0, 34, 0, 16, 0, 0, 0], &unfinished(b"one segment"));
+    push(&[0; OFFLOAD_LEN], &frame(1, 60));
+    // Over IPv6, which it is not; and with a header that says what cannot be.
+    push(&[1, 4, 0, 0, 0xe8, 3, 34, 0, 16, 0, 0, 0], &super_frame);
+    push(&[1, 9, 0, 0, 0xe8, 3, 34, 0, 16, 0, 0, 0], &super_frame);
+    end.send_run(end.me(), &run).unwrap();
+    assert_eq!(end.progress().unwrap().bytes, 0);
+    let frames = receive(&mut bridge, 5);
+    let lens: Vec<usize> = frames.iter().map(|(_, frame)| frame.len()).collect();
+    assert_eq!(lens, [1054, 1054, 554, 54 + 11, 60]);
+    for (_, bytes) in &frames[..4] {
+        let packet = SlicedPacket::from_ethernet(bytes).unwrap();
+        let Some(TransportSlice::Tcp(tcp)) = packet.transport else { panic!("no TCP") };
+        assert_eq!(tcp.calc_checksum_ipv4([10, 0, 0, 1], [10, 0, 0, 2]), Ok(tcp.checksum()));
+    }
+    assert_eq!(frames[4].1, frame(1, 60));
+    // The far end has found nothing to finish.
+    assert_eq!((bridge.stats().checksums_completed, bridge.stats().super_frames_cut), (0, 0));
+    let whole = (RECORD_HEADER_LEN + OFFLOAD_LEN + super_frame.len()) as u64;
+    assert_eq!(end.stats().discarded_bytes, 2 * whole);
 }
 
 #[test]
@@ -141,7 +187,7 @@ fn a_second_job_on_the_same_port_is_told_so() {
 /// The far end sends everything back, so that a rank of a world of one reaches itself by it.
 #[test]
 fn a_tunnel_conforms() {
-    let (mut ends, mut bridge) = job(1, "127.0.0.74", "127.0.0.75");
+    let (mut ends, mut bridge) = job(1, "127.0.0.90", "127.0.0.91");
     let back = bridge.tunnels().map(|(id, _)| id).next().unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

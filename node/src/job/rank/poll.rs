@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::time::Duration;
 
-use mvpnet_qemu_driver::links::LinkKind;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::Instrument;
@@ -55,11 +54,7 @@ impl Facts {
         let Some(GuestPlan { machine, link, tap, .. }) = guest else {
             return Self { host, ..Self::default() };
         };
-        let link = match (tap, link) {
-            (Some(_), _) => "tap",
-            (None, LinkKind::Stream) => "stream",
-            (None, LinkKind::Dgram) => "dgram",
-        };
+        let link = if tap.is_some() { "tap" } else { link.name() };
         Self { host, memory_mib: machine.memory_mib, cpus: machine.smp.clone(), link: link.to_owned() }
     }
 }

@@ -15,7 +15,7 @@ use super::{
 pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
     let title =
         "Two busy ranks, 1514 bytes one way, alone and beside 14 idle ranks; the target is for the ratio";
-    let mut table = Table::new(title, "frames/s", &["/alone"]);
+    let mut table = Table::new("crowd", title, "frames/s", &["/alone"]);
     let carriers = bench.carriers(is_mvpnet);
     // A repetition measures both jobs, one after the other.
     let all = bench.rounds("crowd", &carriers, |bench, carrier| {
@@ -23,7 +23,7 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
         let script = format!("0:blast,to=1,burst={},{keys};1:sink,{keys}", bench.options.burst);
         let mut rate = |ranks| {
             let limit = STARTING * 2 + bench.options.window() * 2;
-            let spec = Spec { carrier, net: Net::Stream, ranks, script: script.clone(), limit };
+            let spec = Spec::new(carrier, Net::Stream, ranks, script.clone(), limit);
             Ok::<f64, anyhow::Error>(rates(&bench.results_of(spec, &[1])?)[0])
         };
         Ok(vec![rate(2)?, rate(16)?])

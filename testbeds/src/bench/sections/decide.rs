@@ -15,7 +15,7 @@ const RANKS: u32 = 16;
 const DECISIONS: u64 = 1_000_000;
 
 pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
-    let mut table = Table::new("One decision of the switch", "ns", &[]);
+    let mut table = Table::new("decide", "One decision of the switch", "ns", &[]);
     let world = World::new(RANKS)?;
     let me = world.rank(0)?;
     let peer = |index| Ok::<Rank, anyhow::Error>(world.rank(index)?);

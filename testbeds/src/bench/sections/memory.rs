@@ -28,7 +28,7 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
         "Resident memory of the largest process of a job of two ranks under flood for {} s (up: both ranks in one)",
         (FILLING + span).as_secs()
     );
-    let mut table = Table::new(title, "MiB", &["before"]);
+    let mut table = Table::new("memory", title, "MiB", &["before"]);
     let carriers = bench.carriers(is_mvpnet);
     let seconds = (FILLING + span).as_secs() + 5;
     let reader = |to| format!("0:blast,to={to},seconds={seconds};1:sink,seconds={seconds}");
@@ -38,7 +38,7 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
         [("unicast, reader", reader("1")), ("broadcast, reader", reader("all")), ("9014 B, deaf guest", deaf)]
     {
         let all = bench.rounds(&format!("memory, {case}"), &carriers, |bench, carrier| {
-            let spec = Spec { carrier, net: Net::Stream, ranks: 2, script: script.clone(), limit: STARTING };
+            let spec = Spec::new(carrier, Net::Stream, 2, script.clone(), STARTING);
             let interrupt = bench.interrupt.clone();
             bench.with_job(spec, |job| {
                 job.wait_until_up()?;

@@ -73,7 +73,7 @@ impl Programs {
 pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
     let title = "VXLAN: a bridge between two guests behind kernel tunnels; TCP in Gbit/s, frames of 64 bytes in \
                  thousands a second; the targets are for mvpnet's over this one's";
-    let mut table = Table::new(title, "rate", &["mvpnet/this", "offload on server1"]);
+    let mut table = Table::new("vxlan", title, "rate", &["mvpnet/this", "offload on server1"]);
     let programs = match Programs::find(bench) {
         Ok(programs) => programs,
         Err(error) => {

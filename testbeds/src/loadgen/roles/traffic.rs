@@ -16,7 +16,7 @@ use super::{RoleError, strays};
 use crate::loadgen::{
     frame::{Kind, Message},
     link::LinkError,
-    script::{Blast, Window},
+    script::{Blast, Sink, Window},
     station::Station,
 };
 
@@ -29,12 +29,16 @@ const NAG: Duration = Duration::from_millis(50);
 pub fn run(
     station: &mut Station,
     send: Option<&Blast>,
-    receive: bool,
+    receive: Option<Sink>,
     window: Window,
     patience: Duration,
     publish: &mut dyn FnMut(Value),
 ) -> Result<(), RoleError> {
-    let mut receiver = receive.then(|| Receiver::new(window, station.now() + patience));
+    if send.is_some_and(|blast| blast.segment.is_some()) {
+        station.link.takes_segments()?;
+    }
+    station.check_all = receive.is_some_and(|sink| sink.check_all);
+    let mut receiver = receive.map(|sink| Receiver::new(sink.from, window, station.now() + patience));
     let mut news = News::default();
     if let Some(blast) = send {
         let missing = station.meet(blast.to, patience, |now, message, len| match &mut receiver {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    super::frame::{MAX_FRAME, MIN_FRAME},
-    Blast, Garbage, Job, Misdeeds, Role, ScriptError, Target, Window,
+    super::frame::{MAX_FRAME, MIN_FRAME, segmented},
+    Blast, Garbage, Job, Misdeeds, Role, ScriptError, Sink, Target, Window,
 };
 
 /// Reads `mode,key=value,…`.
@@ -19,21 +19,11 @@ pub(super) fn parse_clause(text: &str) -> Result<Role, ScriptError> {
     let job = match mode.as_str() {
         "idle" | "echo" => Job::Answer { seconds: keys.time("seconds")? },
         "deaf" => Job::Deaf { seconds: keys.time("seconds")? },
-        "blast" => Job::Traffic {
-            send: Some(keys.blast()?),
-            receive: false,
-            window: keys.window()?,
-            check_all: false,
-        },
-        "sink" => {
-            Job::Traffic { send: None, receive: true, window: keys.window()?, check_all: keys.check()? }
+        "blast" => Job::Traffic { send: Some(keys.blast()?), receive: None, window: keys.window()? },
+        "sink" => Job::Traffic { send: None, receive: Some(keys.sink()?), window: keys.window()? },
+        "duplex" => {
+            Job::Traffic { send: Some(keys.blast()?), receive: Some(keys.sink()?), window: keys.window()? }
         }
-        "duplex" => Job::Traffic {
-            send: Some(keys.blast()?),
-            receive: true,
-            window: keys.window()?,
-            check_all: keys.check()?,
-        },
         "pingpong" => Job::PingPong {
             to: keys.required("to", "a rank")?,
             size: keys.size(64)?,
@@ -147,7 +137,26 @@ impl<'a> Keys<'a> {
         let count = self.number("count", "a number of frames")?;
         let rate = self.number("rate", "frames per second")?;
         let burst = self.number("burst", "a number of frames")?.unwrap_or(64);
-        Ok(Blast { to, size: self.size(1514)?, burst, count, rate })
+        let segment = self.number("segment", "a number of bytes")?;
+        let size = if segment.is_some() { self.packet(to)? } else { self.size(1514)? };
+        Ok(Blast { to, size, burst, count, rate, segment })
+    }
+
+    /// The size of packets that are to be cut, 44 full ones of a usual Ethernet if nothing else is said.
+    fn packet(&mut self, to: Target) -> Result<usize, ScriptError> {
+        if to == Target::All {
+            let expected = "a rank, for packets that are to be cut";
+            return Err(ScriptError::Value { key: "to", value: "all".to_owned(), expected });
+        }
+        let size = self.number("size", "a number of bytes")?.unwrap_or(64_294);
+        if (segmented::MIN..=segmented::MAX).contains(&size) {
+            return Ok(size);
+        }
+        Err(ScriptError::Value { key: "size", value: size.to_string(), expected: "100 to 65549 bytes" })
+    }
+
+    fn sink(&mut self) -> Result<Sink, ScriptError> {
+        Ok(Sink { check_all: self.check()?, from: self.number("from", "a rank")? })
     }
 
     fn misdeeds(&mut self, kind: Garbage) -> Result<Misdeeds, ScriptError> {

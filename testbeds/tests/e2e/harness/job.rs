@@ -288,6 +288,15 @@ impl Job {
         self.start().ended()
     }
 
+    /// The kind of links that `MVPNET_E2E_NET` asks for, where the test has no wish of its own.
+    fn net(&self) -> Vec<OsString> {
+        let own = self.flags.iter().any(|flag| flag == "-n" || flag == "--net");
+        match std::env::var_os("MVPNET_E2E_NET") {
+            Some(net) if !own => vec!["--net".into(), net],
+            _ => Vec::new(),
+        }
+    }
+
     /// The whole command line.
     fn words(&self) -> Vec<OsString> {
         let mut words = self.prefix.clone();
@@ -323,6 +332,7 @@ impl Job {
         if self.launcher == Launcher::Up {
             words.extend(["up".into(), "-N".into(), ranks.into()]);
         }
+        words.extend(self.net());
         words.extend(self.flags.iter().chain(&self.application).cloned());
         words
     }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::super::header::Header;
-use super::super::layout::Protocol;
-use super::super::offload::tests::{frame, make_partial};
 use super::super::probe::message::Message;
 use super::*;
+use crate::offload::layout::Protocol;
+use crate::offload::samples::{frame, unfinished};
 
 fn corpus() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/vxlan_datagram")
@@ -21,12 +21,6 @@ fn datagram(vni: u32, frame: &[u8]) -> Vec<u8> {
 fn with(flags: u8, stride: u16, datagrams: &[Vec<u8>]) -> Vec<u8> {
     let [low, high] = stride.to_le_bytes();
     [vec![flags, low, high], datagrams.concat()].concat()
-}
-
-fn partial(is_v4: bool, protocol: Protocol, payload: &[u8]) -> Vec<u8> {
-    let mut frame = frame(is_v4, protocol, payload);
-    make_partial(&mut frame);
-    frame
 }
 
 /// A frame between two hosts that the bridge can learn.
@@ -53,7 +47,7 @@ fn named() -> BTreeMap<&'static str, (Vec<u8>, Outcome)> {
         with(0, 0, &[bad])
     };
     let ask = Message::Ask { token: 7 }.emit().to_vec();
-    let mut with_options = partial(false, Protocol::Tcp, &[3; 4000]);
+    let mut with_options = unfinished(false, Protocol::Tcp, &[3; 4000]);
     // Hop-by-hop options in front of TCP, as RFC 8200 §4.3 has them.
     with_options.splice(54..54, [6, 0, 1, 4, 0, 0, 0, 0]);
     with_options[20] = 0;
@@ -96,22 +90,22 @@ fn named() -> BTreeMap<&'static str, (Vec<u8>, Outcome)> {
         ),
         (
             "partial-tcp-checksum",
-            plain(datagram(40, &partial(true, Protocol::Tcp, b"GET /"))),
+            plain(datagram(40, &unfinished(true, Protocol::Tcp, b"GET /"))),
             Outcome { completed: 1, ..flooded(1) },
         ),
         (
             "partial-udp-checksum-over-ipv6",
-            plain(datagram(40, &partial(false, Protocol::Udp, b"odd"))),
+            plain(datagram(40, &unfinished(false, Protocol::Udp, b"odd"))),
             Outcome { completed: 1, ..flooded(1) },
         ),
         (
             "partial-checksum-behind-a-tag",
-            plain(datagram(40, &tagged(&partial(true, Protocol::Udp, b"1")))),
+            plain(datagram(40, &tagged(&unfinished(true, Protocol::Udp, b"1")))),
             Outcome { completed: 1, ..flooded(1) },
         ),
         (
             "super-frame",
-            plain(datagram(40, &partial(true, Protocol::Tcp, &[1; 5000]))),
+            plain(datagram(40, &unfinished(true, Protocol::Tcp, &[1; 5000]))),
             Outcome { cut: 1, ..flooded(4) },
         ),
         (
@@ -121,17 +115,17 @@ fn named() -> BTreeMap<&'static str, (Vec<u8>, Outcome)> {
         ),
         (
             "super-frame-in-small-parts",
-            with(SMALL_MTU, 0, &[datagram(40, &partial(true, Protocol::Tcp, &[1; 1000]))]),
+            with(SMALL_MTU, 0, &[datagram(40, &unfinished(true, Protocol::Tcp, &[1; 1000]))]),
             Outcome { cut: 1, ..flooded(21) },
         ),
         (
             "super-frame-over-ipv6-in-small-parts",
-            with(SMALL_MTU, 0, &[datagram(40, &partial(false, Protocol::Tcp, &[1; 1000]))]),
+            with(SMALL_MTU, 0, &[datagram(40, &unfinished(false, Protocol::Tcp, &[1; 1000]))]),
             Outcome { cut: 1, ..flooded(36) },
         ),
         (
             "udp-super-frame",
-            plain(datagram(40, &partial(true, Protocol::Udp, &[1; 5000]))),
+            plain(datagram(40, &unfinished(true, Protocol::Udp, &[1; 5000]))),
             Outcome { completed: 1, replied: Some(ReplyKind::TooBig), ..nothing.clone() },
         ),
         (

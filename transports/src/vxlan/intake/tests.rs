@@ -3,10 +3,10 @@
 use mvpnet_switch::Vni;
 use proptest::prelude::*;
 
-use super::super::layout::Protocol;
-use super::super::offload::tests::{checksums_are_right, frame, make_partial};
 use super::super::table::Tunnel;
 use super::*;
+use crate::offload::layout::Protocol;
+use crate::offload::samples::{checksums_are_right, frame, unfinished};
 
 const PEER: ([u8; 4], u16) = ([192, 0, 2, 1], 50_000);
 
@@ -83,8 +83,7 @@ fn what_the_kernel_put_together_is_taken_apart_and_judged_one_by_one() {
 #[test]
 fn an_unfinished_super_frame_becomes_frames_of_the_mtu_and_a_finished_one_stays() {
     let whole = frame(true, Protocol::Tcp, &[5; 20_000]);
-    let mut unfinished = whole.clone();
-    make_partial(&mut unfinished);
+    let unfinished = unfinished(true, Protocol::Tcp, &[5; 20_000]);
     let frames = take(PEER, &datagram(40, &unfinished)).unwrap();
     assert_eq!(frames.len(), 20_000_usize.div_ceil(1450 - 52));
     assert!(frames.iter().all(|frame| frame.len() <= 1464 && checksums_are_right(frame).is_ok()));
@@ -95,8 +94,7 @@ fn an_unfinished_super_frame_becomes_frames_of_the_mtu_and_a_finished_one_stays(
 fn super_frames_beyond_the_room_are_refused_and_the_next_receive_has_room_again() {
     let mut intake = intake();
     intake.mtu = 53;
-    let mut unfinished = frame(true, Protocol::Tcp, &[5; 60_000]);
-    make_partial(&mut unfinished);
+    let unfinished = unfinished(true, Protocol::Tcp, &[5; 60_000]);
     let mut received = datagram(40, &unfinished);
     let len = received.len();
     for _ in 0..3 {

@@ -20,6 +20,8 @@ const SILENCE: Duration = Duration::from_millis(500);
 
 /// The receiving half of a role.
 pub(super) struct Receiver {
+    /// The one rank whose frames count.
+    from: Option<u32>,
     window: Window,
     /// When to give up waiting for the first frame.
     give_up: Duration,
@@ -44,8 +46,9 @@ pub(super) struct Mark {
 
 impl Receiver {
     /// Counts from the first frame on, which must come before `give_up`.
-    pub(super) fn new(window: Window, give_up: Duration) -> Receiver {
+    pub(super) fn new(from: Option<u32>, window: Window, give_up: Duration) -> Receiver {
         Receiver {
+            from,
             window,
             give_up,
             tallies: BTreeMap::new(),
@@ -63,6 +66,7 @@ impl Receiver {
     #[inline]
     pub(super) fn take(&mut self, now: Duration, message: Message, len: usize, news: &mut News) {
         match message.kind {
+            Kind::Data | Kind::Bye if self.from.is_some_and(|from| from != message.origin) => {}
             Kind::Data => {
                 self.first.get_or_insert(now);
                 self.last = now;
@@ -133,5 +137,22 @@ impl Receiver {
             result["bits_per_second"] = json!((end.bytes - begin.bytes) as f64 * 8.0 / seconds);
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_frames_of_one_rank_count_where_that_is_said() {
+        let window = Window { warmup: Duration::ZERO, seconds: Duration::from_secs(1) };
+        let mut receiver = Receiver::new(Some(3), window, Duration::MAX);
+        for origin in [2, 3, 4] {
+            let data = Message { kind: Kind::Data, origin, seq: 0, stamp: 0 };
+            receiver.take(Duration::ZERO, data, 60, &mut News::default());
+        }
+        let result = receiver.result();
+        assert_eq!((&result["frames"], &result["origins"]), (&json!(1), &json!([3])));
     }
 }

@@ -50,14 +50,17 @@ pub(super) struct Sender {
 impl Sender {
     /// Sends as told, from now on.
     pub(super) fn new(station: &Station, blast: &Blast, window: Window) -> Sender {
-        let to = match blast.to {
-            Target::Rank(rank) => rank_mac(rank),
-            Target::All => BROADCAST,
+        let burst = match (blast.to, blast.segment) {
+            (Target::Rank(rank), Some(segment)) => {
+                Burst::segmented(blast.burst, blast.size, rank, station.me, segment)
+            }
+            (Target::Rank(rank), None) => Burst::new(blast.burst, blast.size, rank_mac(rank), station.me),
+            (Target::All, _) => Burst::new(blast.burst, blast.size, BROADCAST, station.me),
         };
         let begin = station.now();
         Sender {
             to: blast.to,
-            burst: Burst::new(blast.burst, blast.size, to, station.me),
+            burst,
             size: blast.size,
             rate: blast.rate,
             count: blast.count,
