@@ -11,6 +11,7 @@
 //! | `mpirun -n 2 mvpnet-bare-relay mpi KIND GENERATOR` | the `mpi` transport between two processes (feature `mpi`) |
 //! | `mvpnet-bare-relay threads KIND GENERATOR` | the `mem` transport between two threads |
 //! | `mvpnet-bare-relay copy GENERATOR` | one thread that copies between the rings of two vhost-user links, no transport |
+//! | `mvpnet-bare-relay sleepers GENERATOR` | two threads that wait in `poll`, between stream links, no transport |
 //! | `mpirun -n 2 mvpnet-bare-relay messages SECONDS` | no links: messages of 64 KiB, MPI alone (feature `mpi`) |
 //!
 //! KIND is stream, dgram or vhost-user.
@@ -22,6 +23,7 @@ mod ffi;
 #[cfg(feature = "mpi")]
 mod messages;
 mod pump;
+mod sleepers;
 
 use std::{
     ffi::OsStr,
@@ -53,6 +55,7 @@ const LOOK: u32 = 1024;
 const USAGE: &str = "usage: mpirun -n 2 mvpnet-bare-relay mpi stream|dgram|vhost-user GENERATOR
        mvpnet-bare-relay threads stream|dgram|vhost-user GENERATOR
        mvpnet-bare-relay copy GENERATOR
+       mvpnet-bare-relay sleepers GENERATOR
        mpirun -n 2 mvpnet-bare-relay messages SECONDS";
 
 /// The program, on its arguments without its name.
@@ -62,6 +65,7 @@ pub fn main(args: Vec<String>) -> ExitCode {
         ["mpi", kind, generator] => over_mpi(kind, generator),
         ["threads", kind, generator] => over_threads(kind, generator),
         ["copy", generator] => copy::run(generator),
+        ["sleepers", generator] => sleepers::run(generator),
         ["messages", seconds] => messages(seconds),
         _ => {
             eprintln!("{USAGE}");
@@ -101,7 +105,8 @@ fn over_mpi(kind: &str, generator: &str) -> anyhow::Result<()> {
     let size = transport.world().size();
     ensure!(size == 2, "needs two ranks, has {size}; was it built for another MPI than this mpirun's?");
     let transport = carry(transport, stand_in::kind_named(kind)?, generator.as_ref())?;
-    let report = transport.close(ENDING, 1);
+    // Where MPI hangs in finalising, all is done already.
+    let report = transport.close(ENDING, 0);
     ensure!(report.all_met, "the ranks did not meet at the end: {report:?}");
     Ok(())
 }

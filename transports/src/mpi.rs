@@ -36,6 +36,7 @@ mod hydra;
 mod leftovers;
 mod outgoing;
 mod requests;
+mod tuning;
 
 pub use bells::Bells;
 pub use close::CloseReport;
@@ -174,7 +175,7 @@ impl MpiTransport {
         let library = library_version();
         // OpenMPI would end the process.
         check_pmi(&library)?;
-        let mpi = ffi::Mpi::init().map_err(|error| match error {
+        let mpi = ffi::Mpi::init(tuning::wanted(config.shm)).map_err(|error| match error {
             ffi::StartError::AlreadyInitialized => InitError::AlreadyInitialized,
             ffi::StartError::Threads => InitError::Threads { library: library.clone() },
             ffi::StartError::Mpi(error) => InitError::Mpi(error),

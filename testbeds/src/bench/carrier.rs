@@ -53,6 +53,8 @@ pub enum Over {
 pub enum Carrier {
     /// One socketpair, or one thread that copies from ring to ring; two generators.
     Direct,
+    /// Two threads that sleep until there are bytes; two generators, on stream links.
+    Sleepers,
     /// The bare relay over the same rings; two generators.
     Relay(Over),
     /// mvpnet under mpirun.
@@ -65,7 +67,7 @@ impl Carrier {
     /// What joins the ranks, where there are any.
     pub fn over(self) -> Option<Over> {
         match self {
-            Carrier::Direct => None,
+            Carrier::Direct | Carrier::Sleepers => None,
             Carrier::Relay(over) => Some(over),
             Carrier::Mpi(library) => Some(Over::Mpi(library)),
             Carrier::Up => Some(Over::Up),
@@ -77,6 +79,7 @@ impl fmt::Display for Carrier {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Carrier::Direct => "direct".to_owned(),
+            Carrier::Sleepers => "sleepers".to_owned(),
             Carrier::Relay(Over::Mpi(library)) => format!("relay {}", library.name()),
             Carrier::Relay(Over::Up) => "relay threads".to_owned(),
             Carrier::Mpi(library) => format!("mvpnet {}", library.name()),
@@ -108,7 +111,7 @@ impl Programs {
         Ok(Programs { loadgen, target: std::path::absolute(target)? })
     }
 
-    /// The program that carries, none for [`Carrier::Direct`].
+    /// The program that carries, where it was built in a directory of its own.
     pub fn of(&self, carrier: Carrier) -> Option<PathBuf> {
         let name = if matches!(carrier, Carrier::Relay(_)) { RELAY } else { "mvpnet" };
         Some(match carrier.over()? {
@@ -146,6 +149,8 @@ pub struct Lines<'a> {
     pub per_host: Option<u32>,
     /// What the guests are.
     pub guests: &'a Guests,
+    /// What mvpnet calls the job.
+    pub name: &'a str,
     /// A file whose appearance ends mvpnet's application and so the job.
     pub end: &'a Path,
     /// Where mvpnet logs.
@@ -160,6 +165,7 @@ impl Lines<'_> {
         let program = self.programs.of(carrier);
         let program = program.as_deref().unwrap_or(Path::new(""));
         let mut command = match carrier.over() {
+            None if carrier == Carrier::Sleepers => return Ok(vec![self.between_generators("sleepers")]),
             None => return self.direct(),
             Some(Over::Mpi(library)) => {
                 let mut command = mpirun(library, self.ranks, self.per_host);
@@ -198,7 +204,7 @@ impl Lines<'_> {
             }
         }
         command
-            .args(["--kvm", "0", "--net", self.net.name()])
+            .args(["--kvm", "0", "--net", self.net.name(), "--job", self.name])
             .args(self.extra)
             .arg("--log-dir")
             .arg(self.logs)
@@ -210,16 +216,19 @@ impl Lines<'_> {
         Ok(())
     }
 
+    /// The relay's program without ranks, which starts both generators.
+    fn between_generators(&self, way: &str) -> Command {
+        let mut command = Command::new(self.programs.loadgen.with_file_name(RELAY));
+        command.arg(way).arg(&self.programs.loadgen);
+        command
+    }
+
     fn direct(&self) -> anyhow::Result<Vec<Command>> {
         ensure!(self.ranks == 2, "one socketpair joins two generators");
         let (kind, socket) = match self.net {
             Net::Stream => (LinkKind::Stream, SockType::Stream),
             Net::Dgram => (LinkKind::Dgram, SockType::Datagram),
-            Net::VhostUser => {
-                let mut command = Command::new(self.programs.loadgen.with_file_name(RELAY));
-                command.arg("copy").arg(&self.programs.loadgen);
-                return Ok(vec![command]);
-            }
+            Net::VhostUser => return Ok(vec![self.between_generators("copy")]),
         };
         let (first, second) = socketpair(AddressFamily::Unix, socket, None, SockFlag::SOCK_CLOEXEC)?;
         let generator = |rank, link| stand_in::command(&self.programs.loadgen, kind, rank, link);

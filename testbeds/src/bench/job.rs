@@ -115,6 +115,7 @@ impl Job {
             extra: &spec.extra,
             per_host: spec.per_host,
             guests: &spec.guests,
+            name: &name_of(&directory),
             end: &directory.join("end"),
             logs: &directory.join("log"),
             limit: (spec.limit + ENDING).as_secs(),
@@ -176,10 +177,8 @@ impl Job {
     /// What `mvpnet status` says of the job.
     fn status(&self) -> anyhow::Result<Value> {
         let program = self.program.as_ref().context("nobody to ask")?;
-        // The job's own processes know it; mpirun does not.
-        let pid = self.own_processes().into_iter().next().context("the job has no processes")?;
         let mut status = Command::new(program);
-        let text = said(status.args(["status", "--json", "--job", &pid.to_string()]))?;
+        let text = said(status.args(["status", "--json", "--job", &name_of(&self.directory)]))?;
         serde_json::from_str(&text).with_context(|| format!("mvpnet status: {text:?}"))
     }
 
@@ -324,6 +323,12 @@ impl Drop for Job {
             let _ = child.wait();
         }
     }
+}
+
+/// What mvpnet calls a job that has its files there: other benchmarks may run on this machine.
+fn name_of(directory: &Path) -> String {
+    let number = directory.file_name().unwrap_or_default().to_string_lossy();
+    format!("bench-{}-{number}", std::process::id())
 }
 
 /// What a program prints that has to succeed.

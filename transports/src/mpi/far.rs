@@ -18,7 +18,7 @@ const RING_AND_ANSWER: u8 = 2;
 const ANSWER: u8 = 3;
 
 /// A peer that polls does so for longer than this after a message, and finds the next one unrung.
-const POLLING: Duration = Duration::from_micros(20);
+const POLLING: Duration = Duration::from_micros(60);
 /// A send that is not complete after this long is rung for again.
 const AGAIN: Duration = Duration::from_micros(500);
 /// Rings at all addresses without an answer before they become rare.

@@ -96,8 +96,9 @@ pub(super) struct Probed {
 }
 
 impl Mpi {
-    /// Initialises MPI, once in the life of the process.
-    pub fn init() -> Result<Self, StartError> {
+    /// Initialises MPI, once in the life of the process, before it has other threads. While that lasts `variable` is in the
+    /// environment.
+    pub fn init(variable: Option<(&str, &str)>) -> Result<Self, StartError> {
         let mut is_initialized = 0;
         // SAFETY: may be called at any time; the argument is a valid place for an int.
         check("MPI_Initialized", unsafe { ffi::MPI_Initialized(&mut is_initialized) })?;
@@ -105,11 +106,19 @@ impl Mpi {
             return Err(StartError::AlreadyInitialized);
         }
         let mut provided = 0;
+        if let Some((name, value)) = variable {
+            // SAFETY: no other thread reads the environment; there is none yet.
+            unsafe { std::env::set_var(name, value) };
+        }
         // SAFETY: MPI is not initialised; null for both arguments is allowed since MPI-2 (MPI 3.1, §8.7).
         let (result, wanted) = unsafe {
             let wanted = ffi::RSMPI_THREAD_FUNNELED;
             (ffi::MPI_Init_thread(ptr::null_mut(), ptr::null_mut(), wanted, &mut provided), wanted)
         };
+        if let Some((name, _)) = variable {
+            // SAFETY: threads that MPI has begun do not change the environment, and what it reads of it it has read.
+            unsafe { std::env::remove_var(name) };
+        }
         check("MPI_Init_thread", result)?;
         // MPI 3.1, §12.4.3: the levels are ordered.
         if provided < wanted {

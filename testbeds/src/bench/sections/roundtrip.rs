@@ -46,7 +46,10 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
     let title = "Round trips of 64 bytes: median, and CPU of all ranks meanwhile, of one core";
     let mut table = Table::new("roundtrip", title, "p50 us", &["p99 us", "CPU %", "lost"]);
     for net in Net::ALL {
-        let carriers = bench.carriers(|_| true);
+        let mut carriers = bench.carriers(|_| true);
+        if net == Net::Stream {
+            carriers.insert(1, Carrier::Sleepers);
+        }
         for pace in [Pace::Busy, Pace::AfterSilence] {
             let case = format!("{}, {}", net.name(), pace.name());
             let all = bench.rounds(&format!("round trip, {case}"), &carriers, |bench, carrier| {
