@@ -45,9 +45,11 @@ use patience::Patience;
 pub use spin::Progress;
 use spin::Spin;
 
-/// Messages of the control plane that wait for the transport, at most; beyond it the newest is lost. Parts of
-/// sessions have room of their own, and are never lost.
-const OUTBOX_LIMIT: usize = 4096 + SESSION_ROOM;
+/// Messages of the control plane that wait for the transport, at most, for each rank of the job: rank 0 may have something
+/// for everybody. Beyond it the newest is lost. Parts of sessions have room of their own, and are never lost.
+const OUTBOX_PER_RANK: usize = 4;
+/// The same in a small job.
+const OUTBOX_LEAST: usize = 4096;
 
 /// How long the loop keeps trying to hand over what is in flight when it is told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -217,10 +219,9 @@ impl<T: Transport> RankLoop<T> {
                 Command::Attach(end) => self.attach_guest(end),
                 Command::Detach => self.detach_guest(),
                 Command::Message { to, payload } => {
-                    if self.outbox.len() >= OUTBOX_LIMIT {
-                        tracing::error!(
-                            "more than {OUTBOX_LIMIT} control messages wait: one to rank {to} is lost"
-                        );
+                    let limit = self.outbox_limit();
+                    if self.outbox.len() >= limit {
+                        tracing::error!("more than {limit} control messages wait: one to rank {to} is lost");
                     } else {
                         self.outbox.push_back(Outgoing { to, payload, _room: None });
                     }
@@ -239,6 +240,11 @@ impl<T: Transport> RankLoop<T> {
         }
         self.send_outbox();
         work
+    }
+
+    fn outbox_limit(&self) -> usize {
+        let ranks = self.core.transport.world().size() as usize;
+        (OUTBOX_PER_RANK * ranks).max(OUTBOX_LEAST) + SESSION_ROOM
     }
 
     /// All counters by name.
