@@ -25,7 +25,7 @@ pub(crate) trait Neighbours {
     /// The ranks of this host in ascending order, this one included. A rank's place in the list is its number here.
     fn ranks(&self) -> &[Rank];
 
-    /// A neighbour's segment and bell. Asked once.
+    /// A neighbour's segment and bell. Asked once, for both directions.
     ///
     /// # Errors
     /// The neighbour has gone, or does not let us.
@@ -84,7 +84,7 @@ impl<N: Neighbours> Rings<N> {
 
     /// Whether a rank is reached this way.
     pub fn reaches(&self, rank: Rank) -> bool {
-        self.neighbours.ranks().binary_search(&rank).is_ok()
+        self.out.slot(rank).is_some() || self.neighbours.ranks().binary_search(&rank).is_ok()
     }
 
     /// Record bytes that wait here.
@@ -110,7 +110,8 @@ impl<N: Neighbours> Rings<N> {
 
     fn meet(&mut self, to: Rank) -> Option<usize> {
         let number = self.neighbours.ranks().binary_search(&to).ok()?;
-        let neighbour = match self.neighbours.meet(to) {
+        let known = self.inbound.slot(to).map(|slot| self.inbound[slot].neighbour.clone());
+        let neighbour = match known.map_or_else(|| self.neighbours.meet(to), Ok) {
             Ok(neighbour) => neighbour,
             Err(error) => {
                 tracing::warn!(rank = to.index(), %error, "no memory shared with a rank of this host");
@@ -288,13 +289,14 @@ impl<N: Neighbours> Rings<N> {
 
     /// Takes in the rings that neighbours have left word of.
     fn greet(&mut self) {
-        let Rings { segment, neighbours, inbound, stats, .. } = self;
+        let Rings { segment, neighbours, out, inbound, stats, .. } = self;
         segment.door().take_mail(|number| {
             let Some(from) = neighbours.ranks().get(number).copied() else {
                 stats.malformed += 1;
                 return;
             };
-            match neighbours.meet(from) {
+            let known = out.slot(from).map(|slot| out[slot].neighbour.clone());
+            match known.map_or_else(|| neighbours.meet(from), Ok) {
                 Ok(neighbour) => {
                     inbound.slot_or_insert_with(from, || Inbound::new(from, neighbour));
                 }
