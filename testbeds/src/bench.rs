@@ -227,6 +227,13 @@ impl<C: Copy + Display> Series<C> {
         row
     }
 
+    /// A line of the first column's values, with the medians of so many columns behind it.
+    fn row_with_notes(&self, case: &str, columns: usize) -> Row {
+        let mut row = self.row(case, 0);
+        row.notes = (1..=columns).map(|at| self.note(at)).collect();
+        row
+    }
+
     /// A column's median, written out.
     fn note(&self, at: usize) -> String {
         table::median(&self.column(at)).map(table::short).unwrap_or_default()

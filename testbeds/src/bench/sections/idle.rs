@@ -46,8 +46,7 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
             })
         })?;
         for series in &all {
-            let mut row = series.row(&case, 0);
-            row.notes = (1..=3).map(|at| series.note(at)).collect();
+            let mut row = series.row_with_notes(&case, 3);
             row.judge_value(Target::AtMost(match ranks {
                 2 => 1.0,
                 // Under 0.2 % each.

@@ -65,9 +65,7 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
                 trips(bench, if two_hosts { spec.on_two_hosts() } else { spec })
             })?;
             for series in &all {
-                let mut row = series.row(&case, 0);
-                row.notes = (1..=3).map(|at| series.note(at)).collect();
-                table.rows.push(row);
+                table.rows.push(series.row_with_notes(&case, 3));
             }
         }
     }

@@ -35,9 +35,7 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Table> {
             Ok(vec![start.elapsed().as_secs_f64(), up.as_secs_f64(), pinged.as_secs_f64(), pairs as f64])
         })?;
         for series in &all {
-            let mut row = series.row(&case, 0);
-            row.notes = (1..=3).map(|at| series.note(at)).collect();
-            table.rows.push(row);
+            table.rows.push(series.row_with_notes(&case, 3));
         }
     }
     Ok(table)
