@@ -2,7 +2,6 @@
 //! writes the named files anew.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::super::header::Header;
 use super::super::probe::message::Message;
@@ -10,9 +9,8 @@ use super::*;
 use crate::offload::layout::Protocol;
 use crate::offload::samples::{frame, unfinished};
 
-fn corpus() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/vxlan_datagram")
-}
+#[path = "../../../../fuzz/replay.rs"]
+mod replay;
 
 fn datagram(vni: u32, frame: &[u8]) -> Vec<u8> {
     [&Header { vni: Vni::new(vni).unwrap() }.emit(), frame].concat()
@@ -140,28 +138,12 @@ fn named() -> BTreeMap<&'static str, (Vec<u8>, Outcome)> {
 
 #[test]
 fn the_corpus_does_what_its_names_say() {
-    if std::env::var_os("MVPNET_WRITE_CORPUS").is_some() {
-        std::fs::create_dir_all(corpus()).unwrap();
-        for (name, (bytes, _)) in named() {
-            std::fs::write(corpus().join(format!("{name}.bin")), bytes).unwrap();
-        }
-    }
-    for (name, (bytes, outcome)) in named() {
-        assert_eq!(vxlan_datagram(&bytes), outcome, "{name}");
-        let written = std::fs::read(corpus().join(format!("{name}.bin")));
-        assert_eq!(written.ok(), Some(bytes), "{name}");
-    }
+    replay::does_what_its_names_say("vxlan_datagram", named(), vxlan_datagram);
 }
 
 #[test]
 fn every_file_of_the_corpus_passes() {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(corpus()).unwrap() {
-        let path = entry.unwrap().path();
-        vxlan_datagram(&std::fs::read(&path).unwrap());
-        names.push(path.file_name().unwrap().to_string_lossy().into_owned());
-    }
-    assert!(names.len() >= named().len() && names.iter().all(|name| name.ends_with(".bin")), "{names:?}");
+    replay::every_file_passes("vxlan_datagram", named().len(), vxlan_datagram);
 }
 
 proptest::proptest! {

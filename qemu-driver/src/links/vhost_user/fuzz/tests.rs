@@ -2,19 +2,17 @@
 //! writes the named files anew.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::*;
+
+#[path = "../../../../../fuzz/replay.rs"]
+mod replay;
 
 /// How most guests are.
 const LINUX: u8 = EVENT_IDX | INDIRECT | MERGEABLE;
 /// Where guests have their buffers and tables.
 const BUFFERS: u16 = 0x4000;
 const TABLE: u16 = 0x3000;
-
-fn corpus() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/vhost_user")
-}
 
 fn seed(flags: u8, operations: &[Operation<'_>]) -> Vec<u8> {
     let operations: Vec<Vec<u8>> = operations.iter().map(Operation::write).collect();
@@ -354,28 +352,12 @@ fn named() -> BTreeMap<&'static str, (Vec<u8>, Outcome)> {
 
 #[test]
 fn the_corpus_does_what_its_names_say() {
-    if std::env::var_os("MVPNET_WRITE_CORPUS").is_some() {
-        std::fs::create_dir_all(corpus()).unwrap();
-        for (name, (bytes, _)) in named() {
-            std::fs::write(corpus().join(format!("{name}.bin")), bytes).unwrap();
-        }
-    }
-    for (name, (bytes, outcome)) in named() {
-        assert_eq!(vhost_user(&bytes), outcome, "{name}");
-        let written = std::fs::read(corpus().join(format!("{name}.bin")));
-        assert_eq!(written.ok(), Some(bytes), "{name}");
-    }
+    replay::does_what_its_names_say("vhost_user", named(), vhost_user);
 }
 
 #[test]
 fn every_file_of_the_corpus_passes() {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(corpus()).unwrap() {
-        let path = entry.unwrap().path();
-        vhost_user(&std::fs::read(&path).unwrap());
-        names.push(path.file_name().unwrap().to_string_lossy().into_owned());
-    }
-    assert!(names.len() >= named().len() && names.iter().all(|name| name.ends_with(".bin")), "{names:?}");
+    replay::every_file_passes("vhost_user", named().len(), vhost_user);
 }
 
 proptest::proptest! {
