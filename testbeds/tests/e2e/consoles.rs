@@ -106,12 +106,18 @@ fn a_console_hears_of_the_death_of_its_guest_and_comes_back_with_it() {
         let said = run(Command::new(Launcher::Up.program()).args(words), LIMIT);
         assert!(said.is_success(), "{change}: {said:?}");
     };
-    let mut looking = console(&job, &["0"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let shown = job.home().at("shown");
+    let mut looking =
+        console(&job, &["0"]).stdin(Stdio::null()).stdout(File::create(&shown).unwrap()).spawn().unwrap();
+    let looks_on = wait_for(LIMIT, || job.home().read("shown").contains("tiny: ready").then_some(()));
+    assert!(looks_on.is_some(), "{}", job.home().read("shown"));
     assert_eq!(looking.try_wait().unwrap(), None);
     fault("crash 0");
     assert!(wait_for(LIMIT, || looking.try_wait().unwrap()).expect("it ends").success());
-    let refused = run(&mut console(&job, &["0"]), LIMIT);
-    assert_eq!(refused.stderr, "mvpnet: the guest of rank 0 does not run\n");
+    // The console ends with qemu, of whose death the rank hears a moment later.
+    let refused = || run(&mut console(&job, &["0"]), LIMIT).stderr;
+    let is_refused = || refused() == "mvpnet: the guest of rank 0 does not run\n";
+    assert!(wait_for(LIMIT, || is_refused().then_some(())).is_some(), "{}", refused());
     fault("restart 0");
     let again = run(&mut ssh(&job, 0, "echo back"), LIMIT);
     assert_eq!(again.stdout, "back\n", "{again:?}");
