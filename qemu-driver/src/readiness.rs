@@ -1,9 +1,10 @@
 //! When a guest counts as booted: its sshd shows a banner, a text shows on its console, or at once.
 //!
 //! qemu's user network accepts a forwarded connection by itself, whether or not anything listens in the
-//! guest, and tries ever less often to reach the guest on its behalf. One long attempt so learns of an sshd
-//! that came up late only much later; many short ones fill a slow guest with sshd processes. Hence attempts
-//! one after the other, each on a new connection that is given up after some seconds of silence.
+//! guest, and tries to reach the guest on its behalf: at once, after six seconds, and then ever less often. One long
+//! attempt so learns of an sshd that came up late only much later; many short ones fill a slow guest with sshd
+//! processes. Hence attempts one after the other, each on a new connection, that are the longer the longer the guest
+//! has taken: a guest that boots in seconds is seen within one, a slow one gets seconds to answer.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -40,9 +41,9 @@ pub struct ReadyWhenError {
 pub struct ReadyTimes {
     /// From the start of the guest to its being ready.
     pub overall: Duration,
-    /// Silence after which a connection to sshd is given up.
+    /// Silence after which a connection to sshd is given up, at most.
     pub banner: Duration,
-    /// Between a failed attempt and the next.
+    /// Between a failed attempt and the next, at most.
     pub pause: Duration,
 }
 
@@ -103,6 +104,9 @@ pub enum ProbeFailure {
     NotSsh(String),
 }
 
+/// What an attempt may take from the first on, and what lies between two.
+const SHORTEST: Duration = Duration::from_millis(500);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 /// How much is read in search of the banner. RFC 4253 §4.2 allows other lines before it.
 const MAX_PREAMBLE: usize = 8 << 10;
 /// The longest banner, its line end included (RFC 4253 §4.2).
@@ -161,7 +165,8 @@ async fn wait_banner(address: SocketAddr, times: ReadyTimes, started: Instant) -
     let attempts = async {
         for attempt in 1_u32.. {
             // Now and then a longer one, for a guest so slow that its sshd needs that to say anything.
-            let patience = if attempt % 4 == 0 { times.banner * 3 } else { times.banner };
+            let most = if attempt % 4 == 0 { times.banner * 3 } else { times.banner };
+            let patience = (started.elapsed() / 4).max(SHORTEST).min(most);
             match probe(address, patience).await {
                 Ok(banner) => return Some(banner),
                 Err(failure) => {
@@ -169,7 +174,7 @@ async fn wait_banner(address: SocketAddr, times: ReadyTimes, started: Instant) -
                     last = failure;
                 }
             }
-            sleep(times.pause).await;
+            sleep((started.elapsed() / 16).max(SHORTEST_PAUSE).min(times.pause)).await;
         }
         None
     };
@@ -267,6 +272,20 @@ mod tests {
         });
         let ready = wait(address, QUICK).await.unwrap();
         assert!(ready.elapsed >= 3 * QUICK.banner, "{ready:?}");
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_has_just_started_is_asked_often() {
+        let (listener, address) = listener().await;
+        tokio::spawn(async move {
+            let _silent = [listener.accept().await, listener.accept().await];
+            let (mut connection, _) = listener.accept().await.unwrap();
+            connection.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let times = ReadyTimes::with_overall(Duration::from_secs(60));
+        let ready = wait(address, times).await.unwrap();
+        assert!(ready.elapsed < times.banner, "{ready:?}");
     }
 
     #[tokio::test]

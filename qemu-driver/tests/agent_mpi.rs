@@ -192,8 +192,8 @@ async fn ends_its_ranks_when_interrupted((program, options, _): (&str, &[&str], 
     wait_for("four ranks", || sleeping() == 4).await;
     let pid = nix::unistd::Pid::from_raw(launcher.id().unwrap().cast_signed());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
-    let status = timeout(LONG, launcher.wait()).await.expect("it heeds no signal").unwrap();
-    assert!(!status.success());
+    // With what code is its own business: MPICH's mpiexec ends with 0 now and then.
+    timeout(LONG, launcher.wait()).await.expect("it heeds no signal").unwrap();
     wait_for("the ranks' end", || sleeping() == 0).await;
 }
 
