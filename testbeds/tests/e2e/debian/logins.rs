@@ -31,6 +31,7 @@ fn an_image_and_flags_make_a_cluster_with_logins_mpi_and_nfs() {
     let mut cluster = Cluster::boot(job, launcher);
 
     cluster.check("the host enters as the user, who is root by sudo", enters_as_the_user);
+    cluster.check("nothing of Python was compiled while the guests booted", python_was_compiled);
     cluster.check("guests enter guests as user and as root, unasked", guests_enter_guests);
     cluster.check("names are as the manual says", names_are_there);
     cluster.check("rank 0 exports a directory and rank 1 has mounted it", nfs_is_there);
@@ -83,6 +84,12 @@ fn enters_as_the_user(cluster: &Cluster) -> Result<(), String> {
         is(&*said, &*format!("{USER}\nroot\n{name}\n"))?;
     }
     Ok(())
+}
+
+/// What the image has is older than this; byte code that does not fit its source is made again, and is younger.
+fn python_was_compiled(cluster: &Cluster) -> Result<(), String> {
+    let younger = "find /usr/lib/python3* -name '*.pyc' -newermt @1700000000 | head -n 3";
+    is(&*quiet(cluster.ssh(None, "0", younger))?, "")
 }
 
 fn guests_enter_guests(cluster: &Cluster) -> Result<(), String> {
