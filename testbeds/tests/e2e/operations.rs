@@ -286,11 +286,12 @@ fn bring_into(job: &mut Running, plight: Plight) {
         Plight::Rank0Stopped => {
             job.signal_to(Kind::Ranks, 0, Signal::SIGSTOP);
             assert_eq!(listed(&name, &[]).unwrap()["state"], "silent");
-            for words in [&["down"][..], &["status"], &["reset", "0"]] {
-                let said = mvpnet(&[words, &["--job", &name]].concat());
-                let says = "does not answer; `mvpnet down --force` ends it all the same";
-                assert!(code(&said) == Some(1) && said.stderr.contains(says), "{words:?}: {said:?}");
-            }
+            // Each waits some seconds for an answer: together they take no longer than one.
+            std::thread::scope(|scope| {
+                for words in [&["down"][..], &["status"], &["reset", "0"]] {
+                    scope.spawn(|| is_told_of_force(&name, words));
+                }
+            });
         }
         Plight::Rank0Killed => {
             let keepers = job.processes().into_iter().filter(|process| process.kind == Kind::Keeper);
@@ -312,6 +313,13 @@ fn bring_into(job: &mut Running, plight: Plight) {
             assert_eq!(listed(&name, &[]).unwrap()["state"], "silent");
         }
     }
+}
+
+/// Who asks a job that stands still is told what ends it all the same.
+fn is_told_of_force(name: &str, words: &[&str]) {
+    let said = mvpnet(&[words, &["--job", name]].concat());
+    let says = "does not answer; `mvpnet down --force` ends it all the same";
+    assert!(code(&said) == Some(1) && said.stderr.contains(says), "{words:?}: {said:?}");
 }
 
 macro_rules! forced {
