@@ -138,6 +138,9 @@ impl Site {
             let links = self.servers.run(host, &["ip", "-brief", "link"]).unwrap();
             assert_eq!(links.lines().count(), 2, "loopback and the cable's end: {links}");
         }
+        let mut ps = self.servers.command(Host::Server1, mvpnet());
+        let jobs = run(ps.args(["ps", "--all"]), SETTLING);
+        assert!(jobs.is_success() && !jobs.stdout.contains(&self.home.name), "{jobs:?}");
         let again = self.try_lab(&["down"]);
         assert!(again.is_success(), "down can be repeated: {again:?}");
     }

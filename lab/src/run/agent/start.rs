@@ -143,12 +143,15 @@ impl Agent {
             if other.is_some_and(|other| !other.lives()) {
                 return Outcome::Ended(None);
             }
+            let details = match number {
+                Some(number) => self.is_up(number).await,
+                None => None,
+            };
+            // After the question: what it wrote on the way up is told before that it is up.
             let (lines, end) = self.dir.lines_from(told);
             told = end;
             lines.into_iter().for_each(|line| say(&Message::Progress(line)));
-            if let Some(number) = number
-                && let Some(details) = self.is_up(number).await
-            {
+            if let Some(details) = details {
                 return Outcome::Up(details);
             }
         }

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use mvpnet_node::control::{JobState, Known, clear, known};
 use nix::sys::signal::Signal;
 use tokio::time::{Instant, interval};
 
@@ -51,12 +52,28 @@ impl Agent {
                 };
                 // Who had the lock may have started something just before.
                 if let Some(held) = locked.take_if(|_| self.processes() == (None, Vec::new())) {
+                    self.clear()?;
                     held.remove()?;
                     return Ok(there_was);
                 }
             }
             end.go_on(force, main, others)?;
         }
+    }
+
+    /// Removes what a job noted down and could not remove itself, because it and its keepers were killed.
+    fn clear(&self) -> Result<(), Failure> {
+        if self.unit.kind != Kind::Job {
+            return Ok(());
+        }
+        let is_it = |job: &Known| {
+            job.info.state == JobState::Dead && job.info.name.as_ref() == Some(&self.unit.called)
+        };
+        let lines: Vec<String> = known().iter().filter(|job| is_it(job)).flat_map(clear).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        Err(Failure { why: "files of it are left".to_owned(), lines })
     }
 
     async fn remove_kernel_bridge(&self) -> Result<bool, Failure> {
